@@ -1,0 +1,127 @@
+"""How every stage runs: threads, seeds, whole-or-nothing outputs, and a run card beside the first output."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from agrepa import params as schema
+from agrepa import stages
+from agrepa.artifacts import sha256, write_json
+from agrepa.errors import ArtifactError
+
+LIBRARIES = ("agrepa", "torch", "torchaudio", "transformers", "ctranslate2", "numpy", "scipy", "pandas", "soundfile")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def card_path(output: Path) -> Path:
+    """Where the run card of a stage lies: beside its first output."""
+    return output.with_name(output.name + ".card.json")
+
+
+@contextmanager
+def running(
+    stage: str,
+    params: Path,
+    wildcards: dict[str, str],
+    inputs: dict[str, list[Path]],
+    outputs: dict[str, Path],
+) -> Iterator[tuple[Any, dict[str, Path]]]:
+    """Run one job: yields (view of the experiment, where to write each output).
+
+    Outputs are written into a folder of their own beside their final place and moved there when the job has finished, so
+    that a killed or failed job leaves nothing that looks finished.
+
+    Raises ArtifactError when an input is missing or the job did not write an output.
+    """
+    experiment = schema.load(params)
+    spec = stages.STAGES[stage]
+    threads = getattr(experiment.threads, spec.threads)
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    for name, paths in inputs.items():
+        for path in paths:
+            if not path.exists():
+                raise ArtifactError(f"{stage}: input {name} {path} does not exist: run the stage that writes it")
+    started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
+    scratch = {path.parent: path.parent / f".partial-{os.getpid()}" for path in outputs.values()}
+    for folder in scratch.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        allowed = stages.keys(stage, wildcards)
+        yield stages.View(experiment, allowed, stage), {k: scratch[p.parent] / p.name for k, p in outputs.items()}
+        for name, path in outputs.items():
+            if not (scratch[path.parent] / path.name).exists():
+                raise ArtifactError(f"{stage}: finished without writing {name} {path}")
+        card = {
+            "stage": stage,
+            "wildcards": wildcards,
+            "params_file": str(params),
+            "params": stages.values(stage, experiment, wildcards),
+            "inputs": {str(p): sha256(p) for paths in inputs.values() for p in paths},
+            "outputs": {str(p): sha256(scratch[p.parent] / p.name) for p in outputs.values()},
+            "seed": experiment.seed,
+            "threads": threads,
+            "source": stages.source_hash(stage, wildcards),
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - clock, 2),
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            **provenance(),
+        }
+        for final, folder in scratch.items():
+            for item in folder.iterdir():
+                target = final / item.name
+                if target.is_dir():
+                    shutil.rmtree(target)
+                os.replace(item, target)
+        first = next(iter(outputs.values()))
+        write_json(card_path(first), card)
+    finally:
+        for folder in scratch.values():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def provenance() -> dict[str, Any]:
+    """Git commit and dirtiness, library versions and hardware. Git is null outside a repository."""
+    import torch
+
+    versions = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        versions[name] = metadata.version(name)
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "git": _git(),
+        "versions": versions,
+        "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "gpu": gpu, "system": platform.platform()},
+    }
+
+
+def _git() -> dict[str, Any] | None:
+    def ask(*words: str) -> str | None:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = ask("rev-parse", "HEAD")
+    return None if commit is None else {"commit": commit, "dirty": bool(ask("status", "--porcelain", "--untracked-files=no"))}
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
