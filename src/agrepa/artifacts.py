@@ -102,7 +102,9 @@ class Features:
             try:
                 self._files[str(shard)] = safe_open(shard, framework="pt")
             except Exception as error:  # safetensors raises its own type, which differs between versions
-                raise ArtifactError(f"{shard} is not a readable safetensors file ({error}): delete it and run its stage again") from None
+                raise ArtifactError(
+                    f"{shard} is not a readable safetensors file ({error}): delete it and run its stage again"
+                ) from None
             for row in index.itertuples():
                 self._where[row.clip] = str(shard)
                 self.frames[row.clip], self.rate[row.clip] = int(row.frames), float(row.rate)

@@ -7,7 +7,7 @@ An experiment is ``params/<name>.yaml`` together with ``params/arms.yaml`` (the 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -68,6 +68,7 @@ class Mel(Strict):
 class Encoder(Strict):
     """What a frozen network leaves on disk: frame-level outputs by name, and outputs kept as a mean over time."""
 
+    domains: list[Literal["speech", "audio"]]
     frames: list[str] = []
     means: list[str] = []
     batch_seconds: Positive = 60.0
@@ -78,6 +79,9 @@ class Encoders(Strict):
     yamnet: Encoder
     aisfx: Encoder
 
+    def __getitem__(self, name: str) -> Encoder:
+        return getattr(self, name)
+
 
 class Stream(Strict):
     """A codebook: k-means with ``vocabulary`` centres over one encoder's output, fitted on ``domains`` of the training split."""
@@ -86,8 +90,8 @@ class Stream(Strict):
     output: str
     domains: list[Literal["speech", "audio"]]
     vocabulary: Annotated[int, Field(ge=2)]
-    iterations: Count = 50
-    max_frames: Count = 200_000
+    iterations: Count
+    max_frames: Count
 
 
 class Tokens(Strict):
@@ -146,14 +150,23 @@ class Training(Strict):
     log_every: Count
     validate_every: Count
     checkpoint_every: Count
+    snapshot_every: Count
     validation_times: list[Fraction]
+
+    @model_validator(mode="after")
+    def _multiples(self) -> Training:
+        for name in ("validate_every", "checkpoint_every"):
+            if getattr(self, name) % self.log_every:
+                raise ValueError(f"{name} {getattr(self, name)} must be a multiple of log_every {self.log_every}")
+        if self.snapshot_every % self.validate_every:
+            raise ValueError(f"snapshot_every {self.snapshot_every} must be a multiple of validate_every {self.validate_every}")
+        return self
 
 
 class FogA(Strict):
     clips: Count
     times: list[Fraction]
     norm: Literal["l2", "squared_l2"]
-    trend_every: Count
     trend_clips: Count
 
 
@@ -212,7 +225,9 @@ class Evaluation(Strict):
         for domain in ("speech", "audio"):
             arm, anchor = getattr(self, f"{domain}_clips"), getattr(self, f"anchor_{domain}_clips")
             if anchor < arm:
-                raise ValueError(f"anchor_{domain}_clips {anchor} must be at least {domain}_clips {arm}: the arms' clips are the first of the anchors'")
+                raise ValueError(
+                    f"anchor_{domain}_clips {anchor} must be at least {domain}_clips {arm}, whose clips are the first of them"
+                )
         return self
 
 
@@ -260,7 +275,9 @@ class Arm(Strict):
         if (self.strategy == "fixed") != (self.layers is not None):
             raise ValueError(f"strategy {self.strategy!r}: 'layers' belongs to strategy 'fixed' and only to it")
         if (self.strategy in ("random", "lasp", "gradient_norm", "fog_a")) != (self.k is not None):
-            raise ValueError(f"strategy {self.strategy!r}: 'k' belongs to random, lasp, gradient_norm and fog_a, and only to them")
+            raise ValueError(
+                f"strategy {self.strategy!r}: 'k' belongs to random, lasp, gradient_norm and fog_a, and only to them"
+            )
         if self.weighting == "score" and self.strategy not in ("lasp", "gradient_norm", "fog_a"):
             raise ValueError(f"strategy {self.strategy!r} has no scores to weight layers by: use weighting: equal")
         return self
@@ -283,6 +300,9 @@ class Archive(Strict):
 
 class Experiment(Strict):
     """A whole experiment; see ``params/demo.yaml`` for what each key means."""
+
+    # Set by the runner on a stage's view: everything that the job's result depends on.
+    fingerprint: ClassVar[object] = None
 
     name: Name
     seed: Annotated[int, Field(ge=0)]
@@ -317,11 +337,15 @@ class Experiment(Strict):
         for arm in self.arms:
             k = self.rows[arm].k
             if k is not None and k > self.model.depth:
-                raise ValueError(f"arm {arm!r} asks for k = {k} layers and the model has {self.model.depth}: lower k or raise model.depth")
+                raise ValueError(
+                    f"arm {arm!r} asks for k = {k} layers and the model has {self.model.depth}: lower k or raise model.depth"
+                )
         if self.mel.f_max > self.corpora.sample_rate / 2:
             raise ValueError(f"mel.f_max {self.mel.f_max} is above half the sample rate {self.corpora.sample_rate}")
         if self.evaluation.vocoder == "hifigan" and (self.corpora.sample_rate, self.mel.bands, self.mel.hop) != (22050, 80, 256):
-            raise ValueError("vocoder hifigan reads 80 mel bands at 22050 Hz and hop 256: change corpora and mel, or use griffin_lim")
+            raise ValueError(
+                "vocoder hifigan reads 80 mel bands at 22050 Hz and hop 256: change corpora and mel, or use griffin_lim"
+            )
         return self
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -21,7 +21,7 @@ def track(items: Iterable[T], label: str, total: int | None = None, unit: str = 
         done: how many of ``total`` were finished before this call.
     """
     if total is None:
-        total = len(items) if hasattr(items, "__len__") else None
+        total = len(items) if isinstance(items, Sized) else None
     if sys.stderr.isatty():
         yield from tqdm(items, desc=label, total=total, unit=unit, initial=done)
         return

@@ -1,4 +1,4 @@
-"""How every stage runs: threads, seeds, whole-or-nothing outputs, and a run card beside the first output."""
+"""How every stage runs: threads, whole-or-nothing outputs, and a run card that says where they came from."""
 
 from __future__ import annotations
 
@@ -25,11 +25,6 @@ LIBRARIES = ("agrepa", "torch", "torchaudio", "transformers", "ctranslate2", "nu
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def card_path(output: Path) -> Path:
-    """Where the run card of a stage lies: beside its first output."""
-    return output.with_name(output.name + ".card.json")
-
-
 @contextmanager
 def running(
     stage: str,
@@ -37,8 +32,12 @@ def running(
     wildcards: dict[str, str],
     inputs: dict[str, list[Path]],
     outputs: dict[str, Path],
+    card: Path,
 ) -> Iterator[tuple[Any, dict[str, Path]]]:
     """Run one job: yields (view of the experiment, where to write each output).
+
+    Args:
+        card: where the run card goes: parameters read, input and output hashes, source, commit, versions, hardware, cost.
 
     Outputs are written into a folder of their own beside their final place and moved there when the job has finished, so
     that a killed or failed job leaves nothing that looks finished.
@@ -61,21 +60,24 @@ def running(
     for folder in scratch.values():
         folder.mkdir(parents=True, exist_ok=True)
     try:
-        allowed = stages.keys(stage, wildcards)
-        yield stages.View(experiment, allowed, stage), {k: scratch[p.parent] / p.name for k, p in outputs.items()}
+        consumed = {str(p): sha256(p) for paths in inputs.values() for p in paths}
+        parameters, source = stages.values(stage, experiment, wildcards), stages.source_hash(stage, wildcards)
+        fingerprint = [stage, wildcards, parameters, sorted(consumed.values()), source]
+        view = stages.View(experiment, stages.keys(stage, wildcards), stage, fingerprint=fingerprint)
+        yield view, {k: scratch[p.parent] / p.name for k, p in outputs.items()}
         for name, path in outputs.items():
             if not (scratch[path.parent] / path.name).exists():
                 raise ArtifactError(f"{stage}: finished without writing {name} {path}")
-        card = {
+        record = {
             "stage": stage,
             "wildcards": wildcards,
             "params_file": str(params),
-            "params": stages.values(stage, experiment, wildcards),
-            "inputs": {str(p): sha256(p) for paths in inputs.values() for p in paths},
+            "params": parameters,
+            "inputs": consumed,
             "outputs": {str(p): sha256(scratch[p.parent] / p.name) for p in outputs.values()},
             "seed": experiment.seed,
             "threads": threads,
-            "source": stages.source_hash(stage, wildcards),
+            "source": source,
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 2),
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
@@ -86,9 +88,8 @@ def running(
                 target = final / item.name
                 if target.is_dir():
                     shutil.rmtree(target)
-                os.replace(item, target)
-        first = next(iter(outputs.values()))
-        write_json(card_path(first), card)
+                item.replace(target)
+        write_json(card, record)
     finally:
         for folder in scratch.values():
             shutil.rmtree(folder, ignore_errors=True)

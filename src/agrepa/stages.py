@@ -32,8 +32,17 @@ class Stage:
     threads: str = "features"
 
 
-TRAINING = ("seed", "model", "flow", "training", "threads.warmup", "threads.arms", "corpora.sample_rate", "mel", "tokens", "teachers")
-SYNTHESIS = ("evaluation.vocoder", "evaluation.griffin_lim_iterations", "evaluation.anchor_speech_clips", "evaluation.anchor_audio_clips")
+TRAINING = (
+    "seed",
+    "model",
+    "flow",
+    "training",
+    "corpora.sample_rate",
+    "mel",
+    "tokens",
+    "teachers",
+)
+VOCODER = ("evaluation.vocoder", "evaluation.griffin_lim_iterations")
 
 STAGES = {
     "fetch": Stage(("agrepa.corpora.fetch",), ("archives.{archive}",)),
@@ -46,7 +55,8 @@ STAGES = {
     ),
     "codebook": Stage(("agrepa.tokens.codebook",), ("tokens.{stream}", "seed")),
     "tokenize": Stage(("agrepa.tokens.tokenize",), ("tokens", "shards")),
-    "warmup": Stage(("agrepa.training.warmup",), (*TRAINING, "probes.fog_a"), "warmup"),
+    "warmup": Stage(("agrepa.training.warmup",), TRAINING, "warmup"),
+    "fog_a_trend": Stage(("agrepa.probes.fog_a",), (*TRAINING, "probes.fog_a"), "arms"),
     "fog_a": Stage(("agrepa.probes.fog_a",), (*TRAINING, "probes.fog_a", "probes.bootstrap"), "warmup"),
     "lasp": Stage(("agrepa.probes.lasp",), (*TRAINING, "probes.lasp", "probes.bootstrap"), "arms"),
     "gradient_norm": Stage(("agrepa.probes.gradient_norm",), (*TRAINING, "probes.gradient_norm", "probes.bootstrap"), "arms"),
@@ -57,31 +67,62 @@ STAGES = {
     "train": Stage(("agrepa.training.arm",), (*TRAINING, "rows.{arm}.head"), "arms"),
     "synthesize": Stage(
         ("agrepa.evaluation.synthesis",),
-        (*TRAINING, *SYNTHESIS, "evaluation.sampling", "evaluation.speech_clips", "evaluation.audio_clips"),
+        (*TRAINING, *VOCODER, "evaluation.sampling", "evaluation.speech_clips", "evaluation.audio_clips"),
         "evaluation",
     ),
-    "anchor": Stage(("agrepa.evaluation.anchors",), ("mel", "corpora.sample_rate", "seed", *SYNTHESIS), "evaluation"),
-    "wer": Stage(("agrepa.evaluation.wer",), ("evaluation.judge", "seed", "corpora.sample_rate"), "evaluation"),
-    "mos": Stage(("agrepa.evaluation.mos",), ("corpora.sample_rate",), "evaluation"),
-    "units": Stage(("agrepa.evaluation.units",), ("tokens", "corpora.sample_rate"), "evaluation"),
+    "anchor": Stage(
+        ("agrepa.evaluation.anchors",),
+        ("mel", "corpora.sample_rate", *VOCODER, "evaluation.anchor_speech_clips", "evaluation.anchor_audio_clips"),
+        "evaluation",
+    ),
+    "wer": Stage(
+        ("agrepa.evaluation.wer",), ("evaluation.judge", "evaluation.bootstrap", "seed", "corpora.sample_rate"), "evaluation"
+    ),
+    "mos": Stage(("agrepa.evaluation.mos",), ("corpora.sample_rate", "evaluation.bootstrap", "seed"), "evaluation"),
+    "units": Stage(
+        ("agrepa.evaluation.units", "agrepa.encoders.whisper", "agrepa.encoders.yamnet"),
+        (
+            "tokens",
+            "corpora.sample_rate",
+            "encoders.whisper.batch_seconds",
+            "encoders.yamnet.batch_seconds",
+            "evaluation.bootstrap",
+            "seed",
+        ),
+        "evaluation",
+    ),
     "embed": Stage(
         ("agrepa.evaluation.embeddings", "agrepa.encoders.{embedding}"),
         ("encoders.{embedding}.batch_seconds", "corpora.sample_rate"),
         "evaluation",
     ),
-    "fad": Stage(("agrepa.evaluation.frechet",), ("evaluation.frechet", "seed"), "evaluation"),
+    "fad": Stage(
+        ("agrepa.evaluation.frechet",),
+        ("evaluation.frechet", "evaluation.speech_clips", "evaluation.audio_clips", "seed"),
+        "evaluation",
+    ),
     "scores": Stage(("agrepa.evaluation.scores",), ("arms", "seeds", "control", "evaluation.bootstrap", "seed"), "evaluation"),
-    "listening": Stage(("agrepa.evaluation.listening",), ("reporting.listening_clips", "mel", "corpora.sample_rate"), "evaluation"),
-    "tables": Stage(("agrepa.reporting.tables",), ("name", "rows", "model.depth", "reporting.data_note"), "evaluation"),
-    "figures": Stage(("agrepa.reporting.figures",), ("name", "rows", "reporting.data_note"), "evaluation"),
+    "collect": Stage(("agrepa.evaluation.collect",), ("arms", "seeds"), "evaluation"),
+    "listening": Stage(
+        ("agrepa.evaluation.listening",), ("reporting.listening_clips", "mel", "corpora.sample_rate"), "evaluation"
+    ),
+    "cards": Stage(("agrepa.lineage",), ("name",), "evaluation"),
+    "tables": Stage(
+        ("agrepa.reporting.tables",),
+        ("rows", "model.depth", "tokens.config", "reporting.data_note", "archives.whisper_tiny_en"),
+        "evaluation",
+    ),
+    "figures": Stage(("agrepa.reporting.figures",), ("rows", "reporting.data_note"), "evaluation"),
+    "report": Stage(("agrepa.reporting.report",), ("name", "rows", "reporting.data_note"), "evaluation"),
 }
 
 
 class View:
     """An experiment through the eyes of one stage: reading a key that the stage did not declare is an error."""
 
-    def __init__(self, target: Any, allowed: tuple[str, ...], stage: str, path: str = "") -> None:
-        self.__dict__.update(_target=target, _allowed=allowed, _stage=stage, _path=path)
+    def __init__(self, target: Any, allowed: tuple[str, ...], stage: str, path: str = "", fingerprint: Any = None) -> None:
+        # `fingerprint` holds everything that the job's result depends on; resumable work is filed under it.
+        self.__dict__.update(_target=target, _allowed=allowed, _stage=stage, _path=path, fingerprint=fingerprint)
 
     def _child(self, name: str, value: Any) -> Any:
         path = f"{self._path}.{name}" if self._path else name
@@ -100,7 +141,8 @@ class View:
 
 def keys(stage: str, wildcards: dict[str, str]) -> tuple[str, ...]:
     """The dotted parameter keys of one job, e.g. ``("rows.ag_repa.k", …)``."""
-    return tuple(dict.fromkeys(key.format(**wildcards) for key in STAGES[stage].params))
+    spec = STAGES[stage]
+    return tuple(dict.fromkeys(key.format(**wildcards) for key in (*spec.params, f"threads.{spec.threads}")))
 
 
 def values(stage: str, experiment: BaseModel, wildcards: dict[str, str]) -> dict[str, Any]:

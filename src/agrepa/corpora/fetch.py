@@ -1,0 +1,102 @@
+"""The fetch stage: pinned archives out of the cache, or downloaded into it and checked."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agrepa.artifacts import sha256
+from agrepa.corpora import downloads
+from agrepa.errors import FetchError
+
+if TYPE_CHECKING:
+    from agrepa.params import Archive, Experiment
+
+WAYS = {"wheel": (downloads.from_pip,), "deb": (downloads.from_apt, downloads.from_mirror)}
+
+
+def run(p: Experiment, archive: str, out: Path) -> None:
+    """Put a pinned archive at ``out``, as a hard link into the cache where the file system allows it.
+
+    Raises FetchError as ``fetch`` does.
+    """
+    cached = fetch(p.archives[archive])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.unlink(missing_ok=True)
+    try:
+        os.link(cached, out)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(cached, out)
+
+
+def cache_folder() -> Path:
+    """Where archives are kept between runs: AGREPA_CACHE, or ``agrepa`` in XDG_CACHE_HOME or ``~/.cache``."""
+    if chosen := os.environ.get("AGREPA_CACHE"):
+        return Path(chosen).expanduser().resolve()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser().resolve() / "agrepa"
+
+
+def fetch(archive: Archive) -> Path:
+    """The path of a pinned archive, in the cache, whose content is the pinned one; downloads it when the cache lacks it.
+
+    A file appears under its name only once it is complete and checked, so that no killed or failed run leaves a bad one.
+
+    Raises:
+        FetchError: nothing that was tried got it, or its SHA-256 is another; then the file is deleted.
+    """
+    cache = cache_folder()
+    target = cache / archive.file
+    cache.mkdir(parents=True, exist_ok=True)
+    with _locked(cache / f".{archive.file}.lock"):
+        if target.exists():
+            return _verified(target, archive)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as scratch:
+            _verified(_download(archive, Path(scratch), cache), archive).replace(target)
+    return target
+
+
+def _download(archive: Archive, scratch: Path, cache: Path) -> Path:
+    tried = []
+    for way in WAYS[archive.kind]:
+        started = time.monotonic()
+        try:
+            got = way(archive, scratch, cache)
+        except downloads.Failed as failure:
+            tried.append(str(failure))
+        else:
+            print(f"fetched {archive.file} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+            return got
+    remedies = [f"put the file {archive.file} with sha256 {archive.sha256} into {cache}"]
+    if archive.kind == "deb":
+        remedies.append(f"set {downloads.MIRROR} to the base address of any Debian mirror; the file is {archive.pool} there")
+    else:
+        remedies.append(f"let pip reach an index that has {archive.package} {archive.version}")
+    lines = ["Tried:", *(f"- {way}" for way in tried), "Remedies:", *(f"- {remedy}" for remedy in remedies)]
+    raise FetchError(f"cannot fetch {archive.package} {archive.version}.\n" + "\n".join(lines))
+
+
+def _verified(path: Path, archive: Archive) -> Path:
+    found = sha256(path)
+    if found != archive.sha256:
+        path.unlink()
+        raise FetchError(
+            f"{archive.file} ({archive.package} {archive.version}) is not the pinned file: expected sha256 {archive.sha256}, "
+            f"found {found}. It was deleted ({path}): fetch it again, from another index or mirror if that does not help"
+        )
+    return path
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keep out other processes that want the same archive."""
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

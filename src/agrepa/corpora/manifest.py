@@ -1,0 +1,120 @@
+"""The manifest: one row per clip, what it must fulfil, and the lists that are taken from it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from agrepa.artifacts import read_table
+from agrepa.corpora.clip import plain
+from agrepa.domains import DOMAINS
+from agrepa.errors import CorpusError
+
+COLUMNS = {
+    "id": str,
+    "corpus": str,
+    "domain": str,
+    "split": str,
+    "file": str,
+    "start": float,
+    "seconds": float,
+    "sample_rate": int,
+    "text": str,
+    "speaker": str,
+    "label": str,
+    "family": str,
+    "sha256": str,
+    "licence": str,
+    "attribution": str,
+}
+SPLITS = ("train", "validation", "test")
+SHOWN = 20  # offenders that a message lists
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The rows of a manifest in their order: split, domain, seeded shuffle.
+
+    Raises ArtifactError when the file is missing or damaged, CorpusError when columns are missing.
+    """
+    table = read_table(path)
+    if missing := [column for column in COLUMNS if column not in table]:
+        raise CorpusError(f"{path}: the manifest has no column {', '.join(missing)}: delete it and run prepare again")
+    return table
+
+
+def check(table: pd.DataFrame, name: str = "manifest") -> None:
+    """Make sure that a manifest keeps its contract and that nothing leaks between splits.
+
+    Ids are unique, speech has a transcript, and no audio (hash of the clip, which is lossless), transcript (``plain``),
+    speaker or family occurs in two splits.
+
+    Raises CorpusError that lists the offenders.
+    """
+    problems = []
+    if missing := [column for column in COLUMNS if column not in table]:
+        raise CorpusError(f"{name}: no column {', '.join(missing)}")
+    for column, kind in COLUMNS.items():
+        if table[column].isna().any() or not table[column].map(lambda value, kind=kind: isinstance(value, kind)).all():
+            problems.append(f"column {column!r} has values that are missing or not {kind.__name__}")
+    if problems:
+        raise CorpusError(f"{name}: " + "; ".join(problems))
+    for column, known in (("domain", DOMAINS), ("split", SPLITS)):
+        odd = table[~table[column].isin(known)]
+        problems += [f"{i}: {column} {v!r} is none of {', '.join(known)}" for i, v in zip(odd.id, odd[column], strict=True)]
+    for identity, rows in table.groupby("id"):
+        if len(rows) > 1:
+            problems.append(f"id {identity!r} stands for {len(rows)} clips")
+        if not re.fullmatch(r"[a-z0-9_]+", str(identity)) or not str(identity).startswith(str(rows.corpus.iloc[0])):
+            problems.append(f"id {identity!r} must be of a-z, 0-9 and _ and start with the corpus, {rows.corpus.iloc[0]!r}")
+    wordless = table.id[(table.domain == "speech") & (table.text.map(plain) == "")]
+    problems += [f"{identity}: speech without a transcript" for identity in wordless]
+    impossible = table[(table.seconds <= 0) | (table.start < 0)]
+    problems += [f"{row.id}: starts at {row.start} s and is {row.seconds} s long" for row in impossible.itertuples()]
+    problems += leaks(table)
+    if problems:
+        more = f"\nand {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise CorpusError(f"{name}: {len(problems)} problems:\n" + "\n".join(problems[:SHOWN]) + more)
+
+
+def leaks(table: pd.DataFrame) -> list[str]:
+    """What occurs in more than one split, one line each."""
+    found = []
+    values = {
+        "audio": table.sha256,
+        "transcript": table.text.map(plain),
+        "speaker": table.speaker,
+        "family": table.family,
+    }
+    for kind, column in values.items():
+        for value, rows in table[column != ""].groupby(column[column != ""]):
+            first = rows.groupby("split").id.first()
+            if len(first) > 1:
+                where = ", ".join(f"{clip} ({split})" for split, clip in first.items())
+                found.append(f"{kind} {str(value)[:60]!r} is in more than one split: {where}: keep it in one")
+    return found
+
+
+def evaluation_list(table: pd.DataFrame, domain: str, n: int, split: str = "test") -> list[str]:
+    """Ids of the first ``n`` clips of a domain in a split: always the same ones, and the first of any longer list.
+
+    Raises CorpusError when there are fewer.
+    """
+    ids = table.id[(table.split == split) & (table.domain == domain)].tolist()
+    if len(ids) < n:
+        raise CorpusError(
+            f"{n} {domain} clips of the {split} split are asked for and it has {len(ids)}: "
+            f"ask for fewer in the params, or raise corpora.{split}.{domain} or add recordings"
+        )
+    return ids[:n]
+
+
+def shard(table: pd.DataFrame, k: int, n: int) -> pd.DataFrame:
+    """Rows ``[k::n]``, with a fresh index.
+
+    Raises CorpusError unless 0 <= k < n.
+    """
+    if not 0 <= k < n:
+        raise CorpusError(f"shard {k} of {n}: shards count from 0 to {n - 1}")
+    return table.iloc[k::n].reset_index(drop=True)

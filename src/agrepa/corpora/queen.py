@@ -1,0 +1,172 @@
+"""Speech with exact transcripts: the voices of the game Flight of the Amazon Queen."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agrepa.audio import files
+from agrepa.corpora import debian_copyright
+from agrepa.corpora.archives import deb_members
+from agrepa.corpora.clip import Clip, Split, slug
+from agrepa.corpora.queen_resources import Resources, lines, segments
+from agrepa.errors import CorpusError
+
+if TYPE_CHECKING:
+    from agrepa.params import Corpora
+
+DATA = "usr/share/scummvm/flight-of-the-amazon-queen/queen.1c"
+COPYRIGHT = "usr/share/doc/flight-of-the-amazon-queen/copyright"
+RATE = 11025
+MIN_CHARACTERS_PER_SECOND = 3  # a training clip with less text than that has sounds which its text does not mention
+HELD_OUT: dict[str, Split] = {
+    "JIM": "test",
+    "ORACLE": "test",
+    "LARIS": "test",
+    "BUD": "validation",
+    "NAOMI": "validation",
+}
+# Cut scenes name the object that speaks, dialogues the character.
+CHARACTERS = {
+    "ANDERSON": "AND",
+    "AZURA_OBJ": "PRIN",
+    "BELLBOY": "LARIS",
+    "FERRYMAN": "DEATH",
+    "GORILLA": "APE",
+    "GUARDIAN": "ORACLE",
+    "GUARD_DOG": "DOG",
+    "JIMMY": "JIM",
+    "JOE_KING": "JOE",
+    "MARY_LOU": "TAM",
+    "PRINCESS_AZURA": "PRIN",
+    "SECRETARY": "SEC",
+    "SHOWERING_AMAZON": "SHOWERAM",
+    "TRADER_BOB": "BOB",
+    "WEDGEWOOD": "WEDGE",
+    "WITCH_DOCTOR": "WITCH",
+    "ZOMBIE_WOMAN": "ZOMBIE",
+}
+UNSPOKEN = re.compile(r"<[^>]*>|\^_|[@#^]")  # described noises, trademark and heart signs
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A spoken line: for every segment the name of its MP3 (``020001P2.SB``) and its text."""
+
+    stem: str
+    speaker: str
+    partner: str
+    segments: tuple[tuple[str, str], ...]
+
+    @property
+    def text(self) -> str:
+        return spoken(self.segments)
+
+
+def spoken(parts: tuple[tuple[str, str], ...]) -> str:
+    """The text of consecutive segments without what the actor does not say."""
+    return " ".join(UNSPOKEN.sub("", " ".join(text for _, text in parts)).split())
+
+
+def utterances(resources: Resources) -> list[Utterance]:
+    """All lines with clips, sorted by stem. A clip beyond the line's last segment of text is left out."""
+    clips: dict[str, dict[int, str]] = defaultdict(dict)
+    known = lines(resources)
+    partners = {stem[:2]: line.speaker for stem, line in known.items() if re.fullmatch(r"\d\d.{4}P", stem)}
+    for name in resources.names(".SB"):
+        stem, number = name[:7], name[7:8]
+        if stem in known and re.fullmatch("[0-9A-F]", number):
+            clips[stem][int(number, 16)] = name
+    result = []
+    for stem, numbered in sorted(clips.items()):
+        texts = dict(enumerate(segments(known[stem].text), 1))
+        parts = tuple((name, texts[k]) for k, name in sorted(numbered.items()) if texts.get(k))
+        partner = partners.get(stem[:2], "") if stem[6] == "J" else ""
+        speaker = CHARACTERS.get(known[stem].speaker, known[stem].speaker)
+        result.append(Utterance(stem, speaker, partner, parts))
+    return result
+
+
+def split(utterance: Utterance) -> Split | None:
+    """The split of an utterance: its speaker's. None where the speaker is unknown, or is Joe talking to a held-out character.
+
+    So every speaker is in one split; that two characters were played by one actor cannot be told.
+    """
+    if not utterance.speaker or utterance.partner in HELD_OUT:
+        return None
+    return HELD_OUT.get(utterance.speaker, "train")
+
+
+def pieces(utterance: Utterance, seconds: list[float], longest: float) -> list[tuple[tuple[tuple[str, str], ...], float]]:
+    """Cut an utterance between segments into as few pieces of at most ``longest`` seconds as come from filling each in turn."""
+    result: list[tuple[tuple[tuple[str, str], ...], float]] = []
+    held: tuple[tuple[str, str], ...] = ()
+    total = 0.0
+    for part, length in zip(utterance.segments, seconds, strict=True):
+        if held and total + length > longest:
+            result.append((held, total))
+            held, total = (), 0.0
+        held, total = (*held, part), total + length
+    return [*result, (held, total)] if held else result
+
+
+def clips(archives: dict[str, Path], settings: Corpora) -> list[Clip]:
+    """Clips of all splits: utterances up to ``max_seconds``, longer ones cut between their segments.
+
+    Raises CorpusError when the archive is missing or damaged, or when its recordings cannot fill the bandwidth.
+    """
+    if "queen" not in archives:
+        raise CorpusError("corpus queen needs its archive: run agrepa fetch --archive queen and pass the file to prepare")
+    if 2 * settings.bandwidth_hz > RATE:
+        raise CorpusError(
+            f"corpus queen is recorded at {RATE} Hz and holds nothing up to bandwidth_hz {settings.bandwidth_hz}: "
+            f"lower corpora.bandwidth_hz to {RATE / 2:.0f} or less"
+        )
+    members = deb_members(archives["queen"], lambda name: name in (DATA, COPYRIGHT))
+    resources = Resources(members[DATA], str(archives["queen"]))
+    paragraph = debian_copyright.find(debian_copyright.parse(members[COPYRIGHT]), "queen.1c")
+    licence, holders = (paragraph.licence, paragraph.holders) if paragraph else ("", "")
+    result = []
+    for utterance in utterances(resources):
+        chosen = split(utterance)
+        if chosen is None:
+            continue
+        lengths = [files.length(resources[name], name)[0] for name, _ in utterance.segments]
+        whole = len(pieces(utterance, lengths, settings.max_seconds)) == 1
+        for parts, seconds in pieces(utterance, lengths, settings.max_seconds):
+            text = spoken(parts)
+            too_little = chosen == "train" and len(text) < MIN_CHARACTERS_PER_SECOND * seconds
+            if too_little or not re.search(r"[A-Za-z]", text):
+                continue
+            first = parts[0][0].removesuffix(".SB")
+            result.append(
+                Clip(
+                    id=slug("queen", utterance.stem if whole else first),
+                    corpus="queen",
+                    domain="speech",
+                    split=chosen,
+                    file=f"{DATA}:{'+'.join(name for name, _ in parts)}",
+                    start=0.0,
+                    seconds=seconds,
+                    text=text,
+                    speaker=slug("queen", utterance.speaker),
+                    label="speech",
+                    family=slug("queen", utterance.speaker),
+                    licence=licence,
+                    attribution=holders,
+                    parts=tuple(hashlib.sha256(resources[name]).hexdigest() for name, _ in parts),
+                    decode=partial(_decode, resources, tuple(name for name, _ in parts)),
+                )
+            )
+    return result
+
+
+def _decode(resources: Resources, names: tuple[str, ...]) -> tuple[np.ndarray, int]:
+    return np.concatenate([files.read(resources[name], name, expected_rate=RATE)[0] for name in names]), RATE

@@ -1,0 +1,63 @@
+"""What a frozen network is to the rest of the project: named outputs of a batch of waveforms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from agrepa.errors import AudioError
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of an encoder: ``rate`` frames per second of audio, ``dim`` channels a frame."""
+
+    rate: float
+    dim: int
+
+
+class Encoder(Protocol):
+    """A frozen network in evaluation mode.
+
+    The module that defines one, ``agrepa.encoders.<name>``, has beside it::
+
+        ARCHIVES: tuple[str, ...]                     # keys of params/archives.yaml that hold the weights
+        def load(archives: list[Path]) -> Encoder     # the downloads, in the order of ARCHIVES
+
+    Attributes:
+        sample_rate: Hz that the waveforms must have.
+        outputs: what ``__call__`` returns, by name.
+    """
+
+    sample_rate: int
+    outputs: dict[str, Output]
+
+    def __call__(self, waves: Tensor, lengths: Tensor) -> dict[str, list[Tensor]]:
+        """Encode clips; a clip's features do not depend on the clips beside it nor on the padding after it.
+
+        Args:
+            waves: ``[B, N]`` float32 in -1..1 at ``sample_rate``, padded at the end with anything.
+            lengths: ``[B]`` int64, true samples of each clip.
+
+        Returns:
+            For every output, one float32 ``[T_i, D]`` a clip.
+
+        Raises:
+            AudioError: a clip is shorter or longer than the network can take.
+        """
+        ...
+
+
+def unpad(waves: Tensor, lengths: Tensor, shortest: int, longest: int | None = None) -> list[Tensor]:
+    """Cut a batch ``[B, N]`` into its clips ``[N_i]``.
+
+    Raises AudioError when a clip has fewer than ``shortest`` or more than ``longest`` samples.
+    """
+    for samples in lengths.tolist():
+        if samples < shortest:
+            raise AudioError(f"a clip of {samples} samples is shorter than the {shortest} that the encoder needs: drop it")
+        if longest is not None and samples > longest:
+            raise AudioError(f"a clip of {samples} samples is longer than the {longest} that the encoder takes: cut it")
+    return [wave[:samples] for wave, samples in zip(waves, lengths.tolist(), strict=True)]

@@ -1,0 +1,72 @@
+"""Two engines over one workspace: let Snakemake accept what DVC has just built, and the other way round.
+
+Adoption is blind in both engines, so it is done only when the engine that did the work has nothing left to do.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from agrepa.errors import AgrepaError
+
+NOTHING = "Nothing to be done"
+
+
+class AdoptionError(AgrepaError):
+    """The other engine is not up to date, so there is nothing that could be adopted."""
+
+
+def _call(engine: str, *words: str) -> subprocess.CompletedProcess[str]:
+    # The engines live beside this interpreter, whether or not its environment is activated.
+    program = Path(sys.executable).with_name(engine)
+    return subprocess.run([str(program), *words], capture_output=True, text=True, check=False)
+
+
+def snakemake_pending(params: str) -> str:
+    """What Snakemake would still do, or the empty string. AdoptionError when it cannot say."""
+    done = _call("snakemake", "--dry-run", "--cores", "1", "--config", f"params={params}")
+    text = done.stdout + done.stderr
+    if done.returncode != 0:
+        raise AdoptionError(f"snakemake --dry-run failed:\n{text[-2000:]}")
+    return "" if NOTHING in text else _stats(text)
+
+
+def dvc_pending() -> str:
+    """What DVC would still do, or the empty string. AdoptionError when it cannot say."""
+    done = _call("dvc", "status")
+    if done.returncode != 0:
+        raise AdoptionError(f"dvc status failed:\n{(done.stdout + done.stderr)[-2000:]}")
+    return "" if "up to date" in done.stdout else done.stdout[:2000]
+
+
+def adopt(engine: str, params: str) -> str:
+    """Make ``engine`` ("snakemake" or "dvc") take the workspace as its own up-to-date state; returns what was done.
+
+    Raises AdoptionError when the other engine's dry run is not clean, with what it would still do.
+    """
+    if engine == "dvc":
+        pending, other, command = snakemake_pending(params), "Snakemake", ["dvc", "commit", "--force", "--quiet"]
+    elif engine == "snakemake":
+        pending, other, command = dvc_pending(), "DVC", ["snakemake", "--touch", "--cores", "1", "--config", f"params={params}"]
+    else:
+        raise AdoptionError(f"unknown engine {engine!r}: use snakemake or dvc")
+    if pending:
+        raise AdoptionError(
+            f"{engine} cannot adopt the workspace because {other} is not up to date; run {other} first. Pending:\n{pending}"
+        )
+    done = _call(*command)
+    if done.returncode != 0:
+        raise AdoptionError(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-2000:]}")
+    left = dvc_pending() if engine == "dvc" else snakemake_pending(params)
+    if left:
+        raise AdoptionError(f"{engine} would still run something after `{' '.join(command)}`:\n{left}")
+    return f"{engine} is up to date with what {other} built"
+
+
+def _stats(text: str) -> str:
+    """The job counts of a dry run."""
+    lines = text.splitlines()
+    starts = [i for i, line in enumerate(lines) if line.startswith("Job stats")]
+    return "\n".join(lines[starts[0] : starts[0] + 40] if starts else lines[-40:])

@@ -1,0 +1,79 @@
+"""What the tables and figures need besides scores: probes, selections and training curves, as small text files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from agrepa.artifacts import read_json, read_table, write_json
+from agrepa.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from agrepa.params import Experiment
+
+CURVES = ["row", "seed", "step", "series", "value"]
+TREND = ["step", "domain", "layer", "score"]
+DIGITS = "%.6g"
+
+
+def columns(path: Path, names: list[str]) -> pd.DataFrame:
+    """The named columns of a parquet table; ArtifactError when it lacks one or has no rows."""
+    table = read_table(path)
+    missing = [name for name in names if name not in table]
+    if missing or table.empty:
+        what = f"lacks the columns {', '.join(missing)}" if missing else "has no rows"
+        raise ArtifactError(f"{path} {what}: run the stage that writes it again")
+    return table[names]
+
+
+def gather(files: list[Path], key: str, out: Path) -> set[str]:
+    """Copy JSON files into ``out``, each under the name that it gives itself at ``key``; returns the names.
+
+    Raises ArtifactError when a file names nothing, or two files the same.
+    """
+    names: set[str] = set()
+    for file in files:
+        data = read_json(file)
+        name = data.get(key)
+        if not isinstance(name, str):
+            raise ArtifactError(f"{file} has no {key!r}: run the stage that writes it again")
+        if name in names:
+            raise ArtifactError(f"{file} is a second file of {key} {name!r}: name each input once")
+        names.add(name)
+        write_json(out / f"{name}.json", data)
+    return names
+
+
+def run(
+    p: Experiment,
+    probes: list[Path],
+    selections: list[Path],
+    curves: list[Path],
+    trend: Path,
+    curves_out: Path,
+    trend_out: Path,
+    probes_out: Path,
+    selections_out: Path,
+) -> None:
+    """Gather probes and selections, and write the training logs and the trend of FoG-A as CSV with six significant digits.
+
+    Raises ArtifactError when an arm's selection or one of its training logs is not among the inputs.
+    """
+    gather(probes, "probe", probes_out)
+    missing = set(p.arms) - gather(selections, "arm", selections_out)
+    if missing:
+        raise ArtifactError(f"no selection was given for arm {sorted(missing)[0]!r}: run the stage select for it")
+    runs = pd.concat([columns(path, CURVES) for path in curves], ignore_index=True)
+    untrained = {(arm, int(seed)) for arm in p.arms for seed in p.seeds} - set(zip(runs.row, runs.seed.astype(int), strict=True))
+    if untrained:
+        arm, seed = min(untrained)
+        raise ArtifactError(f"no training log was given for arm {arm!r} with seed {seed}: run the stage train for it")
+    # Runs in the order of the experiment; within a run, the order of its log.
+    place = {"warmup": -1} | {arm: i for i, arm in enumerate(p.arms)}
+    order = pd.DataFrame({"row": runs.row.map(place), "seed": runs.seed, "step": runs.step, "series": runs.series})
+    order = order.sort_values(["row", "seed", "step", "series"]).index
+    runs.loc[order].to_csv(curves_out, index=False, float_format=DIGITS, lineterminator="\n")
+    steps = columns(trend, TREND).sort_values(["domain", "layer", "step"])
+    steps.to_csv(trend_out, index=False, float_format=DIGITS, lineterminator="\n")

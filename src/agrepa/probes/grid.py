@@ -1,0 +1,116 @@
+"""What every probe shares: held-out clips on the true path x_t at a grid of t with fixed noise, and the summary of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from torch import Tensor
+
+from agrepa.device import device
+from agrepa.domains import DOMAINS
+from agrepa.flow.path import generator, point
+from agrepa.tokens.sequence import vocabularies
+from agrepa.training import checkpoint
+from agrepa.training.batches import Batch, Clips, clip_noise
+from agrepa.training.objective import Objective
+
+if TYPE_CHECKING:
+    from agrepa.params import Experiment
+
+TOP = 3
+
+
+@dataclass
+class Scores:
+    """Scores of one domain: values ``[L, times, clips]`` and the cluster (speaker or source) of each clip."""
+
+    values: np.ndarray
+    families: list[str]
+
+
+@dataclass
+class Place:
+    """Where a probe looks: clips of one domain at one time."""
+
+    domain: str
+    time: int
+    first: int
+    batch: Batch
+    noise: Tensor
+    x: Tensor
+    t: Tensor
+
+
+def frozen_objective(p: Experiment, warmup: Path, clips: Clips) -> Objective:
+    """The warm-up checkpoint's moving average, in eval mode."""
+    objective = Objective(p, p.mel.bands, vocabularies(p.tokens), clips.teacher_widths())
+    checkpoint.load_average(warmup, objective)
+    return objective.to(device(p.training.accelerator))
+
+
+def places(p: Experiment, clips: Clips, count: int, times: list[float]) -> Iterator[Place]:
+    """Every (domain, batch of validation clips, t), with noise fixed for each clip over all t."""
+    where = device(p.training.accelerator)
+    for domain in DOMAINS:
+        first = 0
+        for batch in clips.in_batches(clips.first("validation", domain, count), 2 * p.training.batch_frames):
+            batch = batch.to(where)
+            eps = clip_noise(batch, p.flow.noise_scale, p.seed, "probe")
+            for index, time in enumerate(times):
+                t = torch.full((len(batch.ids),), time, device=where)
+                yield Place(domain, index, first, batch, eps, point(batch.mel, eps, t), t)
+            first += len(batch.ids)
+
+
+class Collector:
+    """Gathers ``[L, B]`` scores of places into Scores of each domain."""
+
+    def __init__(self, clips: Clips, depth: int, times: int) -> None:
+        self.clips, self.depth, self.times = clips, depth, times
+        self.parts: dict[str, dict[tuple[int, int], np.ndarray]] = {domain: {} for domain in DOMAINS}
+        self.ids: dict[str, dict[int, list[str]]] = {domain: {} for domain in DOMAINS}
+
+    def add(self, place: Place, scores: Tensor) -> None:
+        self.parts[place.domain][place.time, place.first] = scores.double().cpu().numpy()
+        self.ids[place.domain][place.first] = place.batch.ids
+
+    def scores(self) -> dict[str, Scores]:
+        result = {}
+        for domain, parts in self.parts.items():
+            starts = sorted(self.ids[domain])
+            values = np.stack([np.concatenate([parts[t, s] for s in starts], 1) for t in range(self.times)], 1)
+            result[domain] = Scores(values, [self.clips.table.family[clip] for s in starts for clip in self.ids[domain][s]])
+        return result
+
+
+def summarise(scores: Scores, times: list[float], samples: int, seed: int) -> dict[str, Any]:
+    """Mean over clips and times of each layer, with a percentile bootstrap over clips and the stability of its rank.
+
+    Clips are resampled, not speakers: a validation split has too few speakers for that, which the result says.
+    """
+    values = scores.values
+    layers, _, n = values.shape
+    by_clip = values.mean(1)
+    rng = np.random.default_rng(generator(seed, "probe bootstrap").initial_seed())
+    resampled = by_clip @ rng.multinomial(n, np.full(n, 1 / n), samples).T / n
+    low, high = np.percentile(resampled, [2.5, 97.5], axis=1)
+    mean = by_clip.mean(1)
+    ranks = rankdata(-resampled, axis=0, method="ordinal")
+    return {
+        "layers": list(range(1, layers + 1)),
+        "times": list(times),
+        "score": mean.tolist(),
+        "low": low.tolist(),
+        "high": high.tolist(),
+        "by_time": values.mean(2).tolist(),
+        "clips": n,
+        "families": len(set(scores.families)),
+        "ranking": [int(i) + 1 for i in np.argsort(-mean, kind="stable")],
+        "top_k_stability": (ranks <= TOP).mean(1).tolist(),
+    }

@@ -1,0 +1,146 @@
+"""Reads what an experiment collected in ``results/<experiment>/scores/``; every table, figure and page is made from it alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from agrepa.artifacts import read_json
+from agrepa.domains import DOMAINS
+from agrepa.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agrepa.params import Arm
+
+ANCHORS = {"ground_truth": "Ground truth", "copy_synthesis": "Copy synthesis"}
+CONTROL = {"control": "Control (tokens of another clip)"}
+SCORE_NUMBERS = ["value", "low", "high", "n", "seeds", "difference", "difference_low", "difference_high"]
+SCORE_COLUMNS = ["row", "metric", *SCORE_NUMBERS, "card"]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One probe on one domain. Layers are counted from 1 and ``L`` of them were probed.
+
+    Attributes:
+        layers: ``[L]``; times: ``[T]`` points on the flow; score, low, high: ``[L]``; by_time: ``[L, T]``;
+        ranking: the layers, best first; stability: ``[L]`` share of bootstrap samples with the layer among the top 3.
+    """
+
+    layers: list[int]
+    times: list[float]
+    score: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    by_time: np.ndarray
+    clips: int
+    ranking: list[int]
+    stability: np.ndarray
+
+    def at(self, layer: int) -> int:
+        """Position of a layer in the arrays."""
+        return self.layers.index(layer)
+
+
+def read_csv(path: Path, columns: list[str], numbers: list[str]) -> pd.DataFrame:
+    """Read a CSV as text, with ``numbers`` turned into floats (empty: NaN).
+
+    Raises ArtifactError when the file is missing, lacks a column or has no number where one belongs.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is missing: run the stage that writes it") from None
+    except pd.errors.ParserError as error:
+        raise ArtifactError(f"{path} is not a readable CSV file ({error}): delete it and run its stage again") from None
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        raise ArtifactError(f"{path} lacks the columns {', '.join(missing)}: delete it and run its stage again")
+    for column in numbers:
+        try:
+            frame[column] = pd.to_numeric(frame[column].where(frame[column] != ""))
+        except ValueError as error:
+            raise ArtifactError(f"{path}: column {column} holds something that is not a number ({error})") from None
+    return frame
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """``scores.csv``: one line a (row, metric).
+
+    Raises ArtifactError as ``read_csv`` does, when a (row, metric) repeats, and when there is none.
+    """
+    frame = read_csv(path, SCORE_COLUMNS, SCORE_NUMBERS)
+    twice = frame[frame.duplicated(["row", "metric"])]
+    if len(twice):
+        raise ArtifactError(f"{path}: {twice.iloc[0].row} has {twice.iloc[0].metric} more than once: run the stage scores again")
+    if frame.empty:
+        raise ArtifactError(f"{path} holds no score: run the stage scores")
+    return frame
+
+
+def read_probe(collected: Path, probe: str) -> dict[str, Probe]:
+    """``probes/<probe>.json`` by domain.
+
+    Raises ArtifactError when the file is missing or its arrays do not fit each other.
+    """
+    path = collected / "probes" / f"{probe}.json"
+    data = read_json(path)
+    result = {}
+    for domain in DOMAINS:
+        try:
+            found = data["domains"][domain]
+            arrays = {key: np.asarray(found[key], float) for key in ("score", "low", "high", "by_time")}
+            stability = np.asarray(found["top_k_stability"], float)
+            result[domain] = Probe(
+                list(found["layers"]), list(found["times"]), **arrays, clips=int(found["clips"]), ranking=list(found["ranking"]),
+                stability=stability,
+            )  # fmt: skip
+        except KeyError as error:
+            raise ArtifactError(f"{path} lacks {error} for {domain}: run the stage {probe} again") from None
+        depth = len(result[domain].layers)
+        shapes = {arrays[key].shape for key in ("score", "low", "high")} | {stability.shape}
+        if shapes != {(depth,)} or arrays["by_time"].shape != (depth, len(found["times"])) or len(found["ranking"]) != depth:
+            raise ArtifactError(f"{path}: the arrays of {domain} do not fit its {depth} layers: run the stage {probe} again")
+    return result
+
+
+def read_selections(collected: Path) -> dict[str, dict[str, Any]]:
+    """``selections/<arm>.json`` by arm, in the order of their names; ArtifactError when there is none."""
+    files = sorted((collected / "selections").glob("*.json"))
+    if not files:
+        raise ArtifactError(f"{collected / 'selections'} holds no selection: run the stage select of every arm")
+    return {file.stem: read_json(file) for file in files}
+
+
+def selected(selection: Mapping[str, Any], domain: str) -> tuple[list[int], list[float]]:
+    """Layers and weights of one domain; both are empty where the domain aligns nothing."""
+    part = selection["domains"].get(domain) or {"layers": [], "weights": []}
+    return list(part["layers"]), list(part["weights"])
+
+
+def labels(rows: Mapping[str, Arm], present: list[str]) -> dict[str, str]:
+    """Names of the evaluated rows as a reader sees them, in the order of the tables: anchors, arms, control.
+
+    Raises ArtifactError when a score belongs to no known row or two rows have one label.
+    """
+    order = ANCHORS | {name: arm.label for name, arm in rows.items()} | CONTROL
+    unknown = sorted(set(present) - set(order))
+    if unknown:
+        raise ArtifactError(
+            f"scores of unknown rows {', '.join(unknown)}: arms.yaml has {', '.join(rows)}; run the stage scores again"
+        )
+    found = {name: label for name, label in order.items() if name in present}
+    if len(set(found.values())) != len(found):
+        raise ArtifactError(f"two of the rows {', '.join(found)} have one label: give them different ones in arms.yaml")
+    return found
+
+
+def base_row(rows: Mapping[str, Arm], present: list[str]) -> str | None:
+    """The arm that every difference is taken to: the first present one that aligns no layer."""
+    return next((name for name, arm in rows.items() if arm.strategy == "none" and name in present), None)

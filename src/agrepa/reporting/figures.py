@@ -1,0 +1,53 @@
+"""Stage ``figures``: every figure of an experiment, drawn from what it collected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agrepa.domains import DOMAINS
+from agrepa.reporting import figures_curves, figures_listening, figures_scd
+from agrepa.reporting.collected import labels, read_probe, read_scores, read_selections, selected
+from agrepa.reporting.listening import read_clips
+
+if TYPE_CHECKING:
+    from agrepa.params import Experiment
+
+FIGURES = {
+    "scd_heatmap.png": "Heat maps over layer and flow time: FoG-A and LASP, for speech and for general audio.",
+    "store_vs_contribute.png": "Every layer as a point, LASP across and FoG-A up, with intervals.",
+    "layer_importance.png": "Bars of FoG-A per layer with intervals; the selected layers are marked.",
+    "fog_a_trend.png": "FoG-A per layer over the warm-up, and the three leading layers at every probe.",
+    "loss_curves.png": "Training and validation flow-matching loss over the steps of the warm-up and of every arm.",
+    "spectrograms.png": "Log-mel spectrograms of the listening clips, one line per row of the tables.",
+    "scores.png": "Every metric as dots with intervals, one line per row of the tables.",
+    "differences.png": "The paired difference of every row to Base as dots with intervals, with a line at zero.",
+}
+
+
+def run(p: Experiment, collected: Path, out: Path) -> None:
+    """Write the PNG files of ``FIGURES``.
+
+    Args:
+        collected: ``results/<experiment>/scores``.
+        out: folder to write.
+
+    Raises ArtifactError naming the file when a figure's data is missing.
+    """
+    note = p.reporting.data_note
+    fog_a, lasp = read_probe(collected, "fog_a"), read_probe(collected, "lasp")
+    scores, selections, clips = read_scores(collected / "scores.csv"), read_selections(collected), read_clips(collected)
+    names = labels(p.rows, list(scores["row"]))
+    arms = {row: label for row, label in names.items() if row in p.rows}
+    by_fog_a = next((arm for arm in arms if p.rows[arm].strategy == "fog_a" and arm in selections), None)
+    marked = {domain: selected(selections[by_fog_a], domain)[0] if by_fog_a else [] for domain in DOMAINS}
+    shown = labels(p.rows, sorted({row for clip in clips for row in clip.mels}))
+    out.mkdir(parents=True, exist_ok=True)
+    figures_scd.heat_maps(fog_a, lasp, note, out / "scd_heatmap.png")
+    figures_scd.store_against_contribute(fog_a, lasp, note, out / "store_vs_contribute.png")
+    figures_scd.importance(fog_a, marked, note, out / "layer_importance.png")
+    figures_scd.trend(collected, note, out / "fog_a_trend.png")
+    figures_curves.loss_curves(collected, arms, note, out / "loss_curves.png")
+    figures_listening.spectrograms(clips, shown, note, out / "spectrograms.png")
+    figures_curves.score_dots(scores, names, list(arms), note, out / "scores.png")
+    figures_curves.difference_dots(scores, names, list(arms), note, out / "differences.png")

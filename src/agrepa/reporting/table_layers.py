@@ -1,0 +1,118 @@
+"""Table 3: which layers to align, chosen by each strategy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from agrepa.domains import DOMAINS
+from agrepa.reporting.collected import base_row, labels
+from agrepa.reporting.grid import Grid, count, interval, listed, printed
+from agrepa.reporting.metrics import METRICS
+from agrepa.reporting.table_scores import aligned, cell
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agrepa.params import Arm
+    from agrepa.reporting.paper import Paper
+
+FADS = tuple(metric for metric in METRICS if "_fad_" in metric.name)
+GAIN = {"speech": "speech_fad_yamnet", "audio": "audio_fad_yamnet"}
+
+
+def shown(rows: Mapping[str, Arm], scores: pd.DataFrame) -> dict[str, str]:
+    """Rows of Table 3 with their labels: the arms run that stand in the paper's Table 3."""
+    found = labels(rows, list(scores["row"]))
+    return {row: label for row, label in found.items() if row in rows and "table3" in rows[row].paper}
+
+
+def compute(rows: Mapping[str, Arm], scores: pd.DataFrame, selections: dict[str, Any], paper: Paper) -> pd.DataFrame:
+    """One line a method: layers, weights, FADs, relative gain over Base in percent, the paper's values."""
+    cells = scores.set_index(["row", "metric"])
+    base = base_row(rows, list(scores["row"]))
+    lines = []
+    for row, label in shown(rows, scores).items():
+        method = rows[row].paper["table3"]
+        line: dict[str, Any] = {"method": label, "strategy": rows[row].strategy}
+        for domain in DOMAINS:
+            layers, weights = aligned(rows, selections, row, domain)
+            line[f"layers_{domain}"] = " ".join(map(str, layers))
+            line[f"weights_{domain}"] = " ".join(f"{weight:.3f}" for weight in weights)
+        for metric in FADS:
+            line |= cell(cells, row, metric.name)
+        for domain, metric_name in GAIN.items():
+            line |= {f"relative_gain_{domain}{end}": part for end, part in gain(cells, row, base, metric_name).items()}
+        line["paper_layers"] = paper.text("table3", method, "layers").replace(",", "")
+        for column in ("speech_fad", "audio_fad", "relative_gain", "convergence_steps"):
+            line[f"paper_{column}"] = paper.value("table3", method, column)
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def gain(cells: pd.DataFrame, row: str, base: str | None, metric: str) -> dict[str, float | None]:
+    """``100 (Base - row) / Base`` with the interval of the paired difference over Base's value, taken as exact.
+
+    Empty where either was not measured or Base is not positive (a bias-corrected FAD can be below zero); 0 for Base itself.
+    """
+    nothing: dict[str, float | None] = {"": None, "_low": None, "_high": None}
+    if base is None or (base, metric) not in cells.index or (row, metric) not in cells.index:
+        return nothing
+    against, mine = cells.loc[(base, metric)], cells.loc[(row, metric)]
+    if not against["value"] > 0:
+        return nothing
+    if row == base:
+        return nothing | {"": 0.0}
+    scale = -100 / against["value"]
+    return {
+        "": scale * (mine["value"] - against["value"]),
+        "_low": scale * mine["difference_high"],
+        "_high": scale * mine["difference_low"],
+    }
+
+
+def layout(frame: pd.DataFrame) -> list[Grid]:
+    """The table as text: layers and weights, then distances."""
+    lines = [line for _, line in frame.iterrows()]
+    header = ("method", "layers, speech", "weights, speech", "layers, audio", "weights, audio", "paper: layers")
+    columns = ("layers_speech", "weights_speech", "layers_audio", "weights_audio", "paper_layers")
+    layers = tuple((line["method"], *(listed(line[column]) for column in columns)) for line in lines)
+    grids = [Grid("Layers and weights", header, layers, ("",) * len(header))]
+    for domain in DOMAINS:
+        fads = [metric for metric in FADS if metric.domain == domain]
+        rows = []
+        for line in lines:
+            texts = [line["method"]]
+            for metric in fads:
+                name = metric.name
+                texts += [interval(line[name], line[f"{name}_low"], line[f"{name}_high"]), count(line[f"{name}_n"])]
+            name = f"relative_gain_{domain}"
+            texts.append(interval(line[name], line[f"{name}_low"], line[f"{name}_high"], signed=True))
+            texts.append(printed(line[f"paper_{domain}_fad"]))
+            if domain == "speech":
+                texts.append(printed(line["paper_relative_gain"]))
+            rows.append(tuple(texts))
+        titles = [(title, m.name if i == 0 else "") for m in fads for i, title in enumerate((m.title, "n"))]
+        titles += [("gain over Base (%, YAMNet)", ""), ("paper: FAD (VGGish)", "")]
+        titles += [("paper: gain over Base (%)", "")] if domain == "speech" else []
+        name = "Speech" if domain == "speech" else "General audio"
+        grids.append(Grid(name, ("method", *(t[0] for t in titles)), tuple(rows), ("", *(t[1] for t in titles))))
+    return grids
+
+
+def reading(frame: pd.DataFrame) -> str:
+    """The measured order by speech FAD beside the paper's, and whether any gain exceeds its interval."""
+    ranked = frame[frame["speech_fad_yamnet"].notna()]
+    if len(ranked) < 2:
+        return "Fewer than two strategies were run: there is no order to read."
+    order = [list(ranked.sort_values(column, kind="stable")["method"]) for column in ("speech_fad_yamnet", "paper_speech_fad")]
+    sure = []
+    for domain in DOMAINS:
+        name = f"relative_gain_{domain}"
+        for line in frame.itertuples():
+            low, high = getattr(line, f"{name}_low"), getattr(line, f"{name}_high")
+            if low > 0 or high < 0:
+                sure.append(f"{line.method} ({domain}, {'better' if low > 0 else 'worse'})")
+    verdict = f"gains whose interval excludes zero: {', '.join(sure)}" if sure else "no gain over Base exceeds its interval"
+    return f"Best first by speech FAD: measured {', '.join(order[0])}; paper {', '.join(order[1])}; {verdict}."

@@ -1,0 +1,87 @@
+"""Table 1: which layers store (LASP) and which contribute (FoG-A), best three of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from agrepa.reporting.grid import Grid, count, interval, number, printed
+from agrepa.reporting.paper import DEPTH
+
+if TYPE_CHECKING:
+    from agrepa.reporting.collected import Probe
+    from agrepa.reporting.paper import Paper
+
+MEASURES = (
+    ("Cos-SEM", "lasp", "speech"),
+    ("Cos-EVT", "lasp", "audio"),
+    ("FoG-A speech", "fog_a", "speech"),
+    ("FoG-A audio", "fog_a", "audio"),
+)
+TOP = 3
+SETTLED = 0.95
+
+
+def compute(probes: dict[str, dict[str, Probe]], depth: int, config: str, paper: Paper) -> pd.DataFrame:
+    """One line a (measure, rank): the measured layer with its score beside the paper's of the same token configuration."""
+    lines = []
+    for measure, probe, domain in MEASURES:
+        found = probes[probe][domain]
+        for rank, layer in enumerate(found.ranking[:TOP], 1):
+            at = found.at(layer)
+            theirs = paper.value("table1", f"{config} {measure}", f"layer_{rank}")
+            lines.append(
+                {
+                    "measure": measure,
+                    "probe": probe,
+                    "domain": domain,
+                    "rank": rank,
+                    "layer": layer,
+                    "relative_depth": layer / depth,
+                    "score": found.score[at],
+                    "low": found.low[at],
+                    "high": found.high[at],
+                    "n": found.clips,
+                    "top_3_stability": found.stability[at],
+                    "paper_config": config,
+                    "paper_layer": None if theirs is None else int(theirs),
+                    "paper_relative_depth": None if theirs is None else theirs / DEPTH,
+                    "paper_score": paper.value("table1", f"{config} {measure}", f"score_{rank}"),
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def layout(frame: pd.DataFrame) -> list[Grid]:
+    """The table as text."""
+    header = (
+        "measure", "rank", "layer", "layer / depth", "score", "n (clips)", "in the top 3 of samples",
+        "paper: layer", "paper: layer / depth", "paper: score",
+    )  # fmt: skip
+    rows = [
+        (
+            r.measure, count(r.rank), f"L{r.layer}", number(r.relative_depth, 2), interval(r.score, r.low, r.high), count(r.n),
+            f"{100 * r.top_3_stability:.0f} %",
+            f"L{r.paper_layer:.0f}", number(r.paper_relative_depth, 2), printed(r.paper_score),
+        )
+        for r in frame.itertuples()
+    ]  # fmt: skip
+    return [Grid("The three best layers by each measure", header, tuple(rows), ("",) * len(header))]
+
+
+def reading(frame: pd.DataFrame) -> str:
+    """What the table shows, in one sentence."""
+    common = []
+    for domain, knows, uses in (("speech", "Cos-SEM", "FoG-A speech"), ("audio", "Cos-EVT", "FoG-A audio")):
+        ours, theirs = (
+            len(set(frame[frame.measure == knows][column]) & set(frame[frame.measure == uses][column]))
+            for column in ("layer", "paper_layer")
+        )
+        common.append(f"{domain} {ours} (paper {theirs})")
+    settled = int((frame.top_3_stability >= SETTLED).sum())
+    return (
+        f"Of the three layers that store most and the three that contribute most, these are the same: {', '.join(common)}; "
+        f"{settled} of the {len(frame)} places belong to layers that stay among the top three in at least "
+        f"{100 * SETTLED:.0f} % of the bootstrap samples."
+    )

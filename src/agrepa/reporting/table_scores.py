@@ -1,0 +1,167 @@
+"""Table 2: every metric of every row, and its difference to Base."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from agrepa.domains import DOMAINS
+from agrepa.errors import ArtifactError
+from agrepa.reporting.collected import labels, selected
+from agrepa.reporting.grid import EMPTY, Grid, count, interval, listed, printed
+from agrepa.reporting.metrics import GROUPS, METRICS, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agrepa.params import Arm
+    from agrepa.reporting.paper import Paper
+
+DIFFERENCE_COLUMNS = ["method", "arm", "metric", "difference", "low", "high", "n"]
+
+
+def shown(rows: Mapping[str, Arm], scores: pd.DataFrame) -> dict[str, str]:
+    """Rows of Table 2 with their labels: anchors, the arms run that stand in the paper's Table 2, control."""
+    found = labels(rows, list(scores["row"]))
+    return {row: label for row, label in found.items() if row not in rows or "table2" in rows[row].paper}
+
+
+def compute(rows: Mapping[str, Arm], scores: pd.DataFrame, selections: dict[str, Any], paper: Paper) -> pd.DataFrame:
+    """One line a method: value, ``_low``, ``_high``, ``_n`` of each metric, the paper's value where it has one."""
+    cells = scores.set_index(["row", "metric"])
+    lines = []
+    for row, label in shown(rows, scores).items():
+        line: dict[str, Any] = {"method": label}
+        method = rows[row].paper["table2"] if row in rows else None
+        for metric in METRICS:
+            line |= cell(cells, row, metric.name)
+            if metric.paper:
+                line[f"paper_{metric.paper}"] = None if method is None else paper.value("table2", method, metric.paper)
+        for domain in DOMAINS:
+            line[f"layers_{domain}"] = " ".join(map(str, aligned(rows, selections, row, domain)[0]))
+        line["seeds"] = scores[scores["row"] == row]["seeds"].min()
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def cell(cells: pd.DataFrame, row: str, metric: str) -> dict[str, float | None]:
+    """The four columns of one metric; all empty where it was not measured."""
+    names = {"value": metric, "low": f"{metric}_low", "high": f"{metric}_high", "n": f"{metric}_n"}
+    known = (row, metric) in cells.index
+    return {name: (cells.loc[(row, metric), column] if known else None) for column, name in names.items()}
+
+
+def aligned(rows: Mapping[str, Arm], selections: dict[str, Any], row: str, domain: str) -> tuple[list[int], list[float]]:
+    """Layers and weights that an arm aligned; none for anchors, control and strategy none.
+
+    Raises ArtifactError when the selection of an arm that aligns is missing.
+    """
+    if row not in rows or rows[row].strategy == "none":
+        return [], []
+    if row not in selections:
+        raise ArtifactError(f"selections/{row}.json is missing beside the scores of {row!r}: run the stage select for it")
+    return selected(selections[row], domain)
+
+
+def provenance(rows: Mapping[str, Arm], scores: pd.DataFrame) -> pd.DataFrame:
+    """Where each cell comes from: columns method, metric, card (the run card's path)."""
+    order = {metric.name: position for position, metric in enumerate(METRICS)}
+    found = labels(rows, list(scores["row"]))
+    frame = scores[scores["metric"].isin(list(order))]
+    lines = [(found[r.row], r.metric, r.card) for r in frame.itertuples()]
+    place = {label: position for position, label in enumerate(found.values())}
+    return pd.DataFrame(sorted(lines, key=lambda line: (place[line[0]], order[line[1]])), columns=["method", "metric", "card"])
+
+
+def differences(rows: Mapping[str, Arm], scores: pd.DataFrame) -> pd.DataFrame:
+    """Paired differences to Base where there are any; ``arm`` is empty for a row that is none (the control)."""
+    order = {metric.name: position for position, metric in enumerate(METRICS)}
+    lines = []
+    for row, label in labels(rows, list(scores["row"])).items():
+        mine = scores[(scores["row"] == row) & scores["metric"].isin(list(order)) & scores["difference"].notna()]
+        for r in sorted(mine.itertuples(), key=lambda item: order[item.metric]):
+            arm = row if row in rows else ""
+            lines.append((label, arm, r.metric, r.difference, r.difference_low, r.difference_high, r.n))
+    return pd.DataFrame(lines, columns=DIFFERENCE_COLUMNS)
+
+
+def layout(frame: pd.DataFrame, gaps: pd.DataFrame) -> list[Grid]:
+    """The table as text: one grid a group of metrics, then the differences to Base."""
+    grids = []
+    for group in GROUPS:
+        metrics = [metric for metric in METRICS if metric.group == group]
+        columns = [(title, metric.name if i == 0 else "") for metric in metrics for i, title in enumerate(_titles(metric))]
+        rows = tuple((line["method"], *_texts(line, metrics)) for _, line in frame.iterrows())
+        grids.append(Grid(group, ("method", *(c[0] for c in columns)), rows, ("", *(c[1] for c in columns))))
+    layers = tuple(
+        (line["method"], listed(line["layers_speech"]), listed(line["layers_audio"]), count(line["seeds"]))
+        for _, line in frame.iterrows()
+    )
+    grids.append(Grid("Aligned layers and seeds", ("method", "layers, speech", "layers, audio", "seeds"), layers, ("",) * 4))
+    if len(gaps):
+        known = [metric for metric in METRICS if metric.name in set(gaps["metric"])]
+        table = gaps.set_index(["method", "metric"])
+        rows = tuple(
+            (method, *(_gap(table, method, metric.name) for metric in known)) for method in dict.fromkeys(gaps["method"])
+        )
+        titles = tuple(metric.full_title for metric in known)
+        grids.append(Grid("Difference to Base", ("method", *titles), rows, ("",) * (len(known) + 1)))
+    return grids
+
+
+def _titles(metric: Metric) -> list[str]:
+    return [metric.title, "n", *([metric.paper_title] if metric.paper else [])]
+
+
+def _texts(line: pd.Series, metrics: list[Metric]) -> list[str]:
+    texts = []
+    for metric in metrics:
+        value, low, high, n = (line[f"{metric.name}{end}"] for end in ("", "_low", "_high", "_n"))
+        texts += [interval(value, low, high), count(n)]
+        if metric.paper:
+            texts.append(printed(line[f"paper_{metric.paper}"]))
+    return texts
+
+
+def _gap(table: pd.DataFrame, method: str, metric: str) -> str:
+    if (method, metric) not in table.index:
+        return EMPTY
+    r = table.loc[(method, metric)]
+    return interval(r["difference"], r["low"], r["high"], signed=True)
+
+
+def reading(gaps: pd.DataFrame) -> str:
+    """Which differences between an arm and Base exceed their interval (it excludes zero), and in which direction."""
+    arms = gaps[(gaps["arm"] != "") & gaps["low"].notna()]
+    if arms.empty:
+        return "There is no difference between an arm and Base that has an interval to read."
+    sure = [f"{method}: {words}" for method, words in beyond(arms)]
+    if not sure:
+        return f"None of the {len(arms)} differences between an arm and Base exceeds its interval."
+    chance = f"with 95 % intervals about {0.05 * len(arms):.1f} of {len(arms)} would do so by chance"
+    return f"Differences to Base that exceed their interval, {len(sure)} of {len(arms)} ({chance}): {'; '.join(sure)}."
+
+
+def beyond(gaps: pd.DataFrame) -> list[tuple[str, str]]:
+    """The differences whose interval excludes zero: method, and the difference in words."""
+    known = {metric.name: metric for metric in METRICS}
+    found = []
+    for r in gaps.itertuples():
+        if r.low > 0 or r.high < 0:
+            metric = known[r.metric]
+            verdict = "better" if (r.difference < 0) == metric.lower_is_better else "worse"
+            gap = interval(r.difference, r.low, r.high, signed=True)
+            found.append((r.method, f"{metric.full_title} {gap}, {verdict}"))
+    return found
+
+
+def control_note(gaps: pd.DataFrame) -> str:
+    """What the control says about the model listening to its tokens; empty without a control."""
+    control = gaps[gaps["arm"] == ""]
+    if control.empty:
+        return ""
+    sure = [words for _, words in beyond(control)]
+    if not sure:
+        return "The control (a model given another clip's tokens) does not differ from Base beyond any interval."
+    return f"The control (a model given another clip's tokens) differs from Base beyond the interval in: {'; '.join(sure)}."

@@ -1,0 +1,98 @@
+"""Codebooks: k-means over standardised teacher features of the training split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.cluster.vq import kmeans2, vq
+
+from agrepa.artifacts import Features, load_tensors, save_tensors
+from agrepa.corpora import manifest as manifests
+from agrepa.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from agrepa.params import Experiment
+
+START_FRAMES = 20_000
+
+
+class Codebook:
+    """Centres in a standardised feature space.
+
+    Attributes:
+        mean, scale: ``[D]``, of the frames it was fitted on.
+        centres: ``[V, D]``.
+    """
+
+    def __init__(self, mean: np.ndarray, scale: np.ndarray, centres: np.ndarray) -> None:
+        self.mean, self.scale, self.centres = mean, scale, centres
+
+    @classmethod
+    def load(cls, path: Path) -> Codebook:
+        stored = load_tensors(path)
+        return cls(*(stored[name].numpy() for name in ("mean", "scale", "centres")))
+
+    def save(self, path: Path) -> None:
+        save_tensors(path, {name: torch.from_numpy(getattr(self, name)) for name in ("mean", "scale", "centres")})
+
+    def encode(self, frames: np.ndarray) -> np.ndarray:
+        """Nearest centre of each frame: ``[N, D]`` -> ``[N]`` int64."""
+        codes, _ = vq((frames.astype(np.float32) - self.mean) / self.scale, self.centres)
+        return codes.astype(np.int64)
+
+
+def spread_start(frames: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """k-means++ (Arthur & Vassilvitskii 2007): each centre is drawn with probability proportional to its squared distance
+    to the centres before it. scipy's own recomputes every distance for every centre, which is too slow here.
+
+    Args:
+        frames: ``[N, D]`` with at least ``count`` distinct rows.
+    """
+    chosen = [int(rng.integers(len(frames)))]
+    sizes = np.square(frames, dtype=np.float64).sum(1)
+    nearest = np.full(len(frames), np.inf)
+    for _ in range(count - 1):
+        last = chosen[-1]
+        distance = sizes + sizes[last] - 2 * (frames @ frames[last])
+        nearest = np.minimum(nearest, distance.clip(min=0))
+        nearest[last] = 0
+        chosen.append(int(rng.choice(len(frames), p=nearest / nearest.sum())))
+    return frames[chosen]
+
+
+def fit(frames: np.ndarray, vocabulary: int, iterations: int, seed: int) -> Codebook:
+    """Lloyd's k-means from a k-means++ start.
+
+    Args:
+        frames: ``[N, D]``.
+
+    Raises ArtifactError when there are fewer distinct frames than centres.
+    """
+    distinct = len(np.unique(frames, axis=0))
+    if distinct < vocabulary:
+        raise ArtifactError(
+            f"a codebook of {vocabulary} needs as many distinct frames and the training split has {distinct}: lower vocabulary"
+        )
+    mean, scale = frames.mean(0), frames.std(0) + 1e-6
+    standard = ((frames - mean) / scale).astype(np.float32)
+    rng = np.random.default_rng(seed)
+    pool = np.unique(standard, axis=0)
+    pool = pool[np.sort(rng.permutation(len(pool))[: max(START_FRAMES, vocabulary)])]
+    start = spread_start(pool, vocabulary, rng)
+    # A centre that loses all its frames keeps its place ("warn"); it is simply never used by those frames.
+    centres, _ = kmeans2(standard, start, iter=iterations, minit="matrix", missing="warn")
+    return Codebook(mean.astype(np.float32), scale.astype(np.float32), centres.astype(np.float32))
+
+
+def run(p: Experiment, stream: str, manifest: Path, features: list[Path], out: Path) -> None:
+    """Fit the codebook of one stream on the training split's frames (at most ``max_frames`` of them, evenly spaced)."""
+    settings = getattr(p.tokens, stream)
+    table = manifests.read(manifest)
+    table = table[(table.split == "train") & table.domain.isin(settings.domains)]
+    store = Features(features, settings.output)
+    frames = np.concatenate([store[clip].numpy() for clip in sorted(table.id)]).astype(np.float32)
+    keep = np.linspace(0, len(frames) - 1, min(len(frames), settings.max_frames)).round().astype(np.int64)
+    fit(frames[keep], settings.vocabulary, settings.iterations, p.seed).save(out)

@@ -1,0 +1,113 @@
+"""The velocity network: masks, tokens, gates."""
+
+import numpy as np
+import pytest
+import torch
+
+from agrepa.model.conditioning import Condition, frame_positions
+from agrepa.model.dit import DiT, pool
+from agrepa.model.heads import BiTC
+from agrepa.params import Model
+
+
+def test_an_untrained_model_predicts_zero(make_condition):
+    fresh = DiT(Model(depth=2, width=8, heads=2, ff_mult=2, conv_kernel=3, dropout=0, token_width=4, head_width=4), 10, [11, 7])
+    c = make_condition([4], [3], 4)
+    out = fresh(torch.randn(1, 4, 10), torch.tensor([0.3]), c, torch.ones(1, 4, dtype=torch.bool))
+    assert torch.equal(out, torch.zeros(1, 4, 10))
+
+
+def test_gate_one_is_the_identity_and_gate_zero_skips_the_block(model, inputs):
+    x, t, c, mask = inputs
+    plain = model(x, t, c, mask)
+    assert torch.equal(model(x, t, c, mask, gates=torch.ones(5)), plain)
+    gates = torch.ones(5)
+    gates[2] = 0
+    gated = model(x, t, c, mask, gates=gates)
+    del model.blocks[2]
+    assert torch.allclose(gated, model(x, t, c, mask), atol=1e-6)
+    assert not torch.allclose(gated, plain, atol=1e-3)
+
+
+def test_a_clip_does_not_depend_on_its_batch_or_padding(model, inputs):
+    x, t, c, mask = inputs
+    together = model(x, t, c, mask)
+    garbage = x.clone()
+    garbage[~mask] = 100.0
+    assert torch.allclose(model(garbage, t, c, mask)[mask], together[mask], atol=1e-5)
+    for i, length in enumerate([12, 9, 5]):
+        alone = Condition(c.tokens[i : i + 1], c.positions[i : i + 1, :length], c.reference[i : i + 1, :length], c.dropped[i : i + 1])
+        single = model(x[i : i + 1, :length], t[i : i + 1], alone, mask[i : i + 1, :length])
+        assert torch.allclose(single[0], together[i, :length], atol=1e-5)
+
+
+def test_token_zero_is_a_token_and_padding_is_not(model, inputs):
+    x, t, c, mask = inputs
+    base = model(x, t, c, mask)
+
+    def with_first_token(value):
+        tokens = c.tokens.clone()
+        tokens[:, 0, 0] = value
+        return model(x, t, Condition(tokens, c.positions, c.reference, c.dropped), mask)
+
+    assert (c.tokens[:, 0, 0] == 0).all()
+    assert not torch.allclose(with_first_token(-1), base, atol=1e-4), "id 0 is treated like padding"
+    assert not torch.allclose(with_first_token(1), base, atol=1e-4)
+
+
+def test_gradients_reach_every_embedding_that_is_used(model, inputs):
+    x, t, c, mask = inputs
+    model(x, t, c, mask)[mask].square().sum().backward()
+    for stream, table in enumerate(model.tokens.tables):
+        used = set(c.tokens[..., stream][c.tokens[..., stream] >= 0].tolist())
+        moved = set(table.weight.grad.abs().sum(1).nonzero().flatten().tolist())
+        assert used <= moved
+
+
+def test_a_dropped_condition_hides_the_tokens(model, inputs):
+    x, t, c, mask = inputs
+    other = Condition((c.tokens + 3) % 7, c.positions, c.reference, c.dropped)
+    assert torch.equal(model(x, t, c.without(), mask)[mask], model(x, t, other.without(), mask)[mask])
+    assert not torch.allclose(model(x, t, c, mask)[mask], model(x, t, other, mask)[mask], atol=1e-4)
+
+
+def test_both_streams_matter(model, inputs):
+    x, t, c, mask = inputs
+    tokens = c.tokens.clone()
+    tokens[..., 1] = (tokens[..., 1] + 1).clamp(max=6)
+    assert not torch.allclose(model(x, t, Condition(tokens, c.positions, c.reference, c.dropped), mask), model(x, t, c, mask), atol=1e-4)
+
+
+def test_kept_states_are_the_layers_counted_from_one(model, inputs):
+    x, t, c, mask = inputs
+    states = {}
+    out = model(x, t, c, mask, states=states)
+    h, time, interface = model.embed(x, t, c, mask)
+    assert torch.equal(states[0], interface)
+    assert torch.allclose(states[1], h + model.blocks[0](h, time, mask))
+    assert torch.equal(model.readout(states[5], time), out)
+
+
+@pytest.mark.parametrize(("frame_rate", "token_rate"), [(62.5, 50.0), (62.5, 12.5), (50.0, 100.0)])
+def test_frame_positions_are_linear_interpolation_in_seconds(frame_rate, token_rate):
+    frames, tokens = 40, max(int(40 / frame_rate * token_rate), 1)
+    token_times = (np.arange(tokens) + 0.5) / token_rate
+    frame_times = (np.arange(frames) + 0.5) / frame_rate
+    expected = np.interp(frame_times, token_times, np.arange(tokens))
+    assert np.allclose(frame_positions(frames, frame_rate, tokens, token_rate).numpy(), expected, atol=1e-5)
+
+
+def test_pooling_ignores_padding():
+    h, mask = torch.ones(1, 4, 2), torch.tensor([[True, True, False, False]])
+    h[:, 2:] = 99
+    assert pool(h, mask).tolist() == [[1.0, 1.0]]
+
+
+def test_bit_c_score_is_the_cosine_of_the_projected_normalised_vector():
+    head = BiTC(6, {"speech": 4, "audio": 3})
+    pooled, teacher = torch.randn(2, 6), torch.randn(2, 3)
+    centred = pooled - pooled.mean(1, keepdim=True)
+    normal = centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
+    projected = normal @ head.project["audio"].weight.T + head.project["audio"].bias
+    expected = (projected * teacher).sum(1) / (projected.norm(dim=1) * teacher.norm(dim=1))
+    assert torch.allclose(head.score(pooled, teacher, "audio"), expected, atol=1e-5)

@@ -1,0 +1,367 @@
+"""Tables 1 to 3 from a small made-up set of collected results, which the tests of figures and report use as well."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from safetensors.numpy import save_file
+
+from agrepa import stages
+from agrepa.errors import ArtifactError
+from agrepa.params import Experiment
+from agrepa.reporting import grid, tables
+from agrepa.reporting.metrics import METRICS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAPER = ROOT / "results" / "paper"
+DEPTH, TIMES = 12, [0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95]
+ARMS = ("base", "repa_l8", "ag_repa")
+ROWS = ("ground_truth", "copy_synthesis", *ARMS, "control")
+LEVELS = {
+    "speech_wer": (6.1, 9.0, 97.3, 96.1, 95.0, 101.2),
+    "speech_uer": (0.0, 34.0, 82.0, 79.5, 77.9, 97.5),
+    "speech_mos_distill": (4.21, 2.72, 1.61, 1.66, 1.7, 1.6),
+    "speech_fad_yamnet": (0.4, 2.1, 14.0, 13.8, 13.3, 14.9),
+    "speech_fad_aisfx": (-0.2, 30.1, 212.0, 208.0, 201.0, 215.0),
+    "audio_fad_yamnet": (0.5, 1.6, 11.2, 11.4, 10.9, 12.0),
+    "audio_fad_aisfx": (1.2, 20.1, 150.0, 149.0, 144.0, 160.0),
+    "audio_uer": (0.0, 51.0, 88.0, 87.0, 86.0, 96.0),
+}
+SCORE_COLUMNS = ["row", "metric", "value", "low", "high", "n", "seeds", "difference", "difference_low", "difference_high", "card"]
+
+
+def view(experiment: Experiment, stage: str) -> stages.View:
+    """The experiment as the stage sees it."""
+    return stages.View(experiment, stages.keys(stage, {}), stage)
+
+
+def made_scores() -> pd.DataFrame:
+    """A scores.csv without CER: AG-REPA surely beats Base in speech UER, nothing else differs; the control is worse in it."""
+    lines = []
+    for metric, values in LEVELS.items():
+        file = metric.split("_", 1)[1].replace("mos_distill", "mos").replace("uer", "units")
+        for row, value in zip(ROWS, values, strict=True):
+            line = {"row": row, "metric": metric, "value": value, "low": value - 1.5, "high": value + 1.75, "seeds": 1}
+            line["n"] = 110 if row in ROWS[:2] else 40
+            line["card"] = f"work/demo/metrics/{row}/seed0/{file}.json.card.json"
+            if row in ("repa_l8", "ag_repa", "control"):
+                margin = 1 if metric == "speech_uer" and row != "repa_l8" else 20
+                gap = value - values[2]
+                line |= {"difference": gap, "difference_low": gap - margin, "difference_high": gap + margin}
+            lines.append(line)
+    return pd.DataFrame(lines)[SCORE_COLUMNS]
+
+
+def made_probe(name: str, rng: np.random.Generator) -> dict[str, object]:
+    """A probe of 12 layers: FoG-A falls with depth and peaks at 1, 2, 7; LASP grows with depth."""
+    domains = {}
+    for number, domain in enumerate(("speech", "audio")):
+        depth = np.arange(1, DEPTH + 1)
+        shape = 0.3 / depth + 0.1 * np.isin(depth, (1, 2, 7)) if name != "lasp" else 0.02 * depth + 0.03 * (depth == 8 + number)
+        by_time = shape[:, None] * (1 + 0.3 * np.sin(np.pi * np.array(TIMES))) + 0.002 * rng.standard_normal((DEPTH, len(TIMES)))
+        score = by_time.mean(1)
+        ranking = [int(layer) + 1 for layer in np.argsort(-score)]
+        domains[domain] = {
+            "layers": depth.tolist(), "times": TIMES, "score": score.tolist(), "low": (score * 0.9).tolist(),
+            "high": (score * 1.15).tolist(), "by_time": by_time.tolist(), "clips": 24, "ranking": ranking,
+            "top_k_stability": [0.97 if layer in ranking[:2] else 0.8 if layer == ranking[2] else 0.05 for layer in depth],
+        }  # fmt: skip
+    return {"probe": name, "definition": "made up", "domains": domains}
+
+
+def write_collected(folder: Path) -> Path:
+    """A whole ``results/demo/scores`` as the stages before the reporting leave it."""
+    rng = np.random.default_rng(7)
+    (folder / "probes").mkdir(parents=True)
+    made_scores().to_csv(folder / "scores.csv", index=False)
+    for name in ("fog_a", "lasp", "gradient_norm"):
+        (folder / "probes" / f"{name}.json").write_text(json.dumps(made_probe(name, rng)))
+    (folder / "selections").mkdir()
+    picks = {"base": ("none", [], []), "repa_l8": ("fixed", [4], [1.0]), "ag_repa": ("fog_a", [1, 2, 7], [0.55, 0.3, 0.15])}
+    for arm, (strategy, layers, weights) in picks.items():
+        part = {"layers": layers, "weights": weights, "scores": None, "low": None, "high": None}
+        data = {"arm": arm, "strategy": strategy, "depth": DEPTH, "domains": {"speech": part, "audio": part}}
+        (folder / "selections" / f"{arm}.json").write_text(json.dumps(data))
+    steps = [0, 100, 200, 300, 400]
+    lines = [
+        (step, domain, layer, (0.3 / layer + 0.1 * (layer in (1, 2, 7))) * step / 400 + (0.01 * rng.random() if step else 0))
+        for step in steps for domain in ("speech", "audio") for layer in range(1, DEPTH + 1)
+    ]  # fmt: skip
+    pd.DataFrame(lines, columns=["step", "domain", "layer", "score"]).to_csv(folder / "fog_a_trend.csv", index=False)
+    _write_curves(folder, rng)
+    _write_listening(folder / "listening", rng)
+    return folder
+
+
+def _write_curves(folder: Path, rng: np.random.Generator) -> None:
+    lines = []
+    for row, first, last in (("warmup", 0, 400), *((arm, 400, 1000) for arm in ARMS)):
+        for step in range(first, last + 1, 10):
+            loss = (
+                0.3 + 0.9 * np.exp(-step / 150) - 0.01 * ARMS.index(row) * (step - 400) / 600
+                if row in ARMS
+                else 0.3 + 0.9 * np.exp(-step / 150)
+            )
+            if step > first:
+                lines.append((row, 0, step, "train_flow", loss + 0.04 * rng.standard_normal()))
+            if step % 100 == 0:
+                for series, shift in (("validation_flow", 0), ("validation_flow_speech", -0.02), ("validation_flow_audio", 0.02)):
+                    lines.append((row, 0, step, series, loss + shift))
+    pd.DataFrame(lines, columns=["row", "seed", "step", "series", "value"]).to_csv(folder / "curves.csv", index=False)
+
+
+def _write_listening(folder: Path, rng: np.random.Generator) -> None:
+    folder.mkdir()
+    lines, mels = [], {}
+    for number in range(6):
+        speech, seconds = number < 3, 1.0 + 0.25 * number
+        clip = f"queen_{number:03d}" if speech else f"ufoai_{number:03d}"
+        text, label = ("You must be the new pilot <from> Rio & friends.", "") if speech else ("", "door & hinge")
+        lines.append((clip, "speech" if speech else "audio", "joe" if speech else "wind", text, label, seconds))
+        frames = int(62.5 * seconds)
+        for row in ROWS:
+            waves = np.sin(np.arange(frames)[:, None] / 5 + number) + np.cos(np.arange(80)[None] / 9)
+            noise = 15 * rng.standard_normal((frames, 80))
+            mels[f"{row}/{clip}"] = np.clip(128 + 50 * waves + noise, 0, 255).astype(np.uint8)
+            if row in (*ARMS, "control"):
+                file = folder / "audio" / row / f"{clip}.flac"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                phase = 2 * np.pi * (200 + 50 * number) * np.arange(int(16000 * seconds)) / 16000
+                soundfile.write(file, 0.2 * np.sin(phase), 16000, subtype="PCM_16")
+    columns = ["clip", "domain", "family", "text", "label", "seconds"]
+    pd.DataFrame(lines, columns=columns).to_csv(folder / "clips.csv", index=False)
+    save_file(mels, folder / "mels.safetensors")
+    (folder / "mels.json").write_text('{"min": -11.5, "max": 4.0}')
+
+
+@pytest.fixture
+def collected(tmp_path: Path) -> Path:
+    return write_collected(tmp_path / "demo" / "scores")
+
+
+@pytest.fixture
+def written(demo: Experiment, collected: Path, tmp_path: Path) -> Path:
+    """The folder of the tables."""
+    make(demo, collected, tmp_path / "tables")
+    return tmp_path / "tables"
+
+
+def make(experiment: Experiment, collected: Path, out: Path) -> None:
+    tables.run(view(experiment, "tables"), collected / "scores.csv", collected, PAPER, out)
+
+
+def test_table2_has_exactly_the_agreed_columns(written: Path) -> None:
+    expected = ["method"]
+    for metric in METRICS:
+        expected += [metric.name, f"{metric.name}_low", f"{metric.name}_high", f"{metric.name}_n"]
+        expected += [f"paper_{metric.paper}"] if metric.paper else []
+    assert list(pd.read_csv(written / "table2.csv")) == [*expected, "layers_speech", "layers_audio", "seeds"]
+    assert expected[:6] == ["method", "speech_wer", "speech_wer_low", "speech_wer_high", "speech_wer_n", "paper_speech_wer"]
+    assert {"paper_speech_fad", "paper_audio_fad", "paper_speech_mos"} < set(expected)
+
+
+def test_table2_puts_the_papers_value_beside_the_measured_one(written: Path) -> None:
+    table = tables.read_frame(written / "table2.csv").set_index("method")
+    assert list(table.index) == [
+        "Ground truth",
+        "Copy synthesis",
+        "Base (no layer alignment)",
+        "REPA @ n/3",
+        "AG-REPA (FoG-A top-3)",
+        "Control (tokens of another clip)",
+    ]
+    ours = table.loc["AG-REPA (FoG-A top-3)"]
+    assert (ours.speech_wer, ours.speech_wer_low, ours.speech_wer_n, ours.paper_speech_wer) == (95.0, 93.5, 40, 3.45)
+    assert (ours.paper_speech_fad, ours.paper_audio_fad, ours.paper_speech_mos) == (1.29, 2.56, 4.12)
+    assert (ours.layers_speech, ours.layers_audio, ours.seeds) == ("1 2 7", "1 2 7", 1)
+    assert table.loc["REPA @ n/3", "paper_speech_wer"] == 4.93
+    assert table.loc[["Ground truth", "Copy synthesis", "Control (tokens of another clip)"], "paper_speech_wer"].isna().all()
+
+
+def test_a_missing_metric_is_an_empty_cell_and_a_dash(written: Path) -> None:
+    table = pd.read_csv(written / "table2.csv", dtype=str, keep_default_na=False)
+    assert set(table[["speech_cer", "speech_cer_low", "speech_cer_high", "speech_cer_n"]].to_numpy().ravel()) == {""}
+    line = next(line for line in (written / "table2.md").read_text().splitlines() if line.startswith("| Base"))
+    assert line == "| Base (no layer alignment) | 97.3 [95.8, 99.0] | 40 | 5.82 | - | - | 82.0 [80.5, 83.8] | 40 |"
+
+
+def test_words_name_data_judge_embeddings_and_rows_that_were_not_run(demo: Experiment, written: Path) -> None:
+    text = (written / "table2.md").read_text()
+    for words in (
+        demo.reporting.data_note,
+        "Whisper tiny.en",
+        "589c9dac",
+        "YAMNet",
+        "aisfx",
+        "VGGish",
+        "not comparable in level",
+    ):
+        assert words in text
+    assert "did not run: REPA @ L4; REPA @ L12; REPA @ L4,8,12; REPA @ deep (L20-22); REPA @ shallow (L1-3)." in text
+    assert "did not run: Random control; Highest LASP; Gradient norm." in (written / "table3.md").read_text()
+    for name in tables.NAMES:
+        tex = (written / f"{name}.tex").read_text()
+        assert tex.count(grid.escape(demo.reporting.data_note)) == tex.count(r"\begin{table}") > 0
+
+
+def test_readings_say_what_exceeds_its_interval(written: Path) -> None:
+    text = (written / "table2.md").read_text()
+    assert (
+        "**Reading.** Differences to Base that exceed their interval, 1 of 16 (with 95 % intervals about 0.8 of 16 would do so "
+        "by chance): AG-REPA (FoG-A top-3): speech UER (%) -4.10 [-5.10, -3.10], better."
+    ) in text
+    assert "differs from Base beyond the interval in: speech UER (%) +15.5 [14.5, 16.5], worse." in text
+    assert "no gain over Base exceeds its interval." in (written / "table3.md").read_text()
+
+
+def test_a_reading_without_any_sure_difference_says_so(demo: Experiment, collected: Path, tmp_path: Path) -> None:
+    scores = made_scores()
+    scores["difference_low"] = -50.0
+    scores["difference_high"] = 50.0
+    scores.to_csv(collected / "scores.csv", index=False)
+    make(demo, collected, tmp_path / "out")
+    assert "None of the 16 differences between an arm and Base exceeds its interval." in (tmp_path / "out/table2.md").read_text()
+
+
+def test_a_higher_mos_is_better_and_a_lower_one_worse(demo: Experiment, collected: Path, tmp_path: Path) -> None:
+    scores = made_scores()
+    mos = (scores.metric == "speech_mos_distill") & (scores.row == "ag_repa")
+    scores.loc[mos, ["difference", "difference_low", "difference_high"]] = [0.3, 0.1, 0.5]
+    mos = (scores.metric == "speech_mos_distill") & (scores.row == "repa_l8")
+    scores.loc[mos, ["difference", "difference_low", "difference_high"]] = [-0.3, -0.5, -0.1]
+    scores.to_csv(collected / "scores.csv", index=False)
+    make(demo, collected, tmp_path / "out")
+    text = (tmp_path / "out/table2.md").read_text()
+    assert "AG-REPA (FoG-A top-3): speech MOS (Distill-MOS) +0.300 [0.100, 0.500], better" in text
+    assert "REPA @ n/3: speech MOS (Distill-MOS) -0.300 [-0.500, -0.100], worse" in text
+
+
+def test_table1_shows_the_best_three_and_the_papers_config(written: Path) -> None:
+    table = pd.read_csv(written / "table1.csv")
+    assert len(table) == 12
+    assert list(table[table.measure == "FoG-A speech"].layer) == [1, 2, 7]
+    assert list(table[table.measure == "FoG-A speech"].paper_layer) == [1, 2, 7]
+    assert list(table[table.measure == "Cos-SEM"].paper_layer) == [23, 22, 24]
+    assert list(table[table.measure == "Cos-SEM"].layer) == [12, 11, 10]
+    assert set(table.paper_config) == {"B"}
+    assert table[table.measure == "Cos-SEM"].relative_depth.tolist() == pytest.approx([1, 11 / 12, 10 / 12], abs=1e-5)
+    reading = "these are the same: speech 0 (paper 0), audio 0 (paper 0); 8 of the 12 places"
+    assert reading in (written / "table1.md").read_text()
+
+
+def test_table1_takes_the_papers_config_a_when_the_experiment_has_it(demo: Experiment, collected: Path, tmp_path: Path) -> None:
+    single = demo.model_copy(update={"tokens": demo.tokens.model_copy(update={"config": "A"})})
+    make(single, collected, tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table1.csv")
+    assert list(table[table.measure == "FoG-A speech"].paper_layer) == [1, 9, 5]
+
+
+def test_table3_gain_is_relative_to_base(written: Path) -> None:
+    table = tables.read_frame(written / "table3.csv").set_index("method")
+    assert list(table.index) == ["Base (no layer alignment)", "AG-REPA (FoG-A top-3)"]
+    ours = table.loc["AG-REPA (FoG-A top-3)"]
+    # Base 14.0, AG-REPA 13.3, difference -0.7 [-20.7, 19.3]
+    gain = [ours.relative_gain_speech, ours.relative_gain_speech_low, ours.relative_gain_speech_high]
+    assert gain == pytest.approx([5.0, -100 * 19.3 / 14, 100 * 20.7 / 14], rel=1e-5)
+    assert (ours.paper_relative_gain, ours.paper_layers, ours.weights_speech) == (29.9, "1 2 7", "0.550 0.300 0.150")
+    assert table.loc["Base (no layer alignment)", "relative_gain_speech"] == 0
+
+
+def test_every_cell_of_table2_names_its_run_card(written: Path) -> None:
+    cards = pd.read_csv(written / "table2.cards.csv")
+    assert list(cards) == ["method", "metric", "card"]
+    assert len(cards) == len(ROWS) * len(LEVELS)
+    assert cards.iloc[0].tolist() == ["Ground truth", "speech_wer", "work/demo/metrics/ground_truth/seed0/wer.json.card.json"]
+
+
+def test_tables_are_the_same_bytes_every_time(demo: Experiment, collected: Path, written: Path, tmp_path: Path) -> None:
+    make(demo, collected, tmp_path / "again")
+    files = sorted(path.name for path in written.iterdir())
+    assert len(files) == 12
+    assert all((written / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in files)
+
+
+def test_latex_is_balanced_and_escaped(written: Path) -> None:
+    for name in tables.NAMES:
+        text = (written / f"{name}.tex").read_text()
+        plain = text.replace(r"\{", "").replace(r"\}", "")
+        assert plain.count("{") == plain.count("}")
+        assert "WER (%)" not in text
+        assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == text.count(r"\toprule")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda table: table.assign(row=table.row.replace("control", "contrl")), "scores of unknown rows contrl"),
+        (lambda table: pd.concat([table, table.head(1)]), "ground_truth has speech_wer more than once"),
+        (lambda table: table.drop(columns="high"), "lacks the columns high"),
+        (lambda table: table.assign(value=table.value.astype(str) + "?"), "column value holds something that is not a number"),
+        (lambda table: table.head(0), "holds no score"),
+    ],
+)
+def test_damaged_scores_are_named(demo: Experiment, collected: Path, tmp_path: Path, damage, message: str) -> None:
+    damage(made_scores()).to_csv(collected / "scores.csv", index=False)
+    with pytest.raises(ArtifactError, match=message):
+        make(demo, collected, tmp_path / "out")
+
+
+@pytest.mark.parametrize("file", ["scores.csv", "probes/lasp.json", "selections/ag_repa.json"])
+def test_a_missing_file_is_named(demo: Experiment, collected: Path, tmp_path: Path, file: str) -> None:
+    (collected / file).unlink()
+    with pytest.raises(ArtifactError, match=file):
+        make(demo, collected, tmp_path / "out")
+
+
+def test_a_probe_whose_arrays_do_not_fit_is_named(demo: Experiment, collected: Path, tmp_path: Path) -> None:
+    path = collected / "probes" / "lasp.json"
+    data = json.loads(path.read_text())
+    data["domains"]["audio"]["low"].pop()
+    path.write_text(json.dumps(data))
+    with pytest.raises(ArtifactError, match=r"lasp\.json: the arrays of audio do not fit its 12 layers"):
+        make(demo, collected, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "signed", "text"),
+    [
+        (12.34, 10.06, 14.94, False, "12.3 [10.1, 14.9]"),
+        (0.4, -1.1, 2.15, False, "0.40 [-1.10, 2.15]"),
+        (101.2, 99.7, 102.95, False, "101 [100, 103]"),
+        (0.0588, 0.05, 0.07, False, "0.0588 [0.0500, 0.0700]"),
+        (-0.004, -20.0, 20.0, True, "0.0 [-20.0, 20.0]"),
+        (2.5, 1.0, 4.0, True, "+2.50 [1.00, 4.00]"),
+        (5.0, float("nan"), float("nan"), False, "5.00"),
+        (float("nan"), float("nan"), float("nan"), False, "-"),
+    ],
+)
+def test_intervals_are_written_with_about_three_digits(value: float, low: float, high: float, signed: bool, text: str) -> None:
+    assert grid.interval(value, low, high, signed) == text
+
+
+def test_reporting_imports_neither_torch_nor_transformers() -> None:
+    code = (
+        "import sys, agrepa.reporting.report, agrepa.reporting.compare; "
+        "print(sorted({'torch', 'torchaudio', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_differences_without_an_interval_are_shown_but_not_counted(demo: Experiment, collected: Path, tmp_path: Path) -> None:
+    scores = made_scores()
+    fad = scores.metric == "audio_fad_aisfx"
+    scores.loc[fad, ["low", "high", "difference_low", "difference_high"]] = np.nan
+    scores.to_csv(collected / "scores.csv", index=False)
+    make(demo, collected, tmp_path / "out")
+    text = (tmp_path / "out" / "table2.md").read_text()
+    assert "1 of 14 (" in text
+    assert "| -6.00 |" in text
+    assert "| 150 | 40 |" in text

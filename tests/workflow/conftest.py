@@ -1,0 +1,124 @@
+"""A workspace of its own for every workflow test: the real Snakefile and the shipped demo, shrunk, on real recordings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+SHRUNK: dict[str, Any] = {
+    "name": "demo",
+    "arms": ["base", "ag_repa"],
+    "shards": 2,
+    "threads": {"features": 1, "warmup": 1, "arms": 1, "evaluation": 1},
+    "corpora": {
+        "max_seconds": 2.5,
+        "train": {"speech": 24, "audio": 16},
+        "validation": {"speech": 3, "audio": 3},
+        "test": {"speech": 5, "audio": 5},
+    },
+    "tokens": {name: {"vocabulary": 16, "iterations": 3} for name in ("speech", "audio", "second")},
+    "model": {"depth": 4, "width": 32, "heads": 2, "token_width": 16, "head_width": 16, "conv_kernel": 5},
+    "training": {
+        "batch_frames": 600,
+        "warmup_steps": 6,
+        "arm_steps": 4,
+        "log_every": 2,
+        "validate_every": 2,
+        "snapshot_every": 2,
+        "checkpoint_every": 2,
+    },
+    "probes": {
+        "bootstrap": 50,
+        "fog_a": {"clips": 3, "times": [0.2, 0.8], "trend_clips": 2},
+        "lasp": {"clips": 3, "times": [0.2, 0.8]},
+        "gradient_norm": {"clips": 3, "times": [0.5]},
+    },
+    "evaluation": {
+        "speech_clips": 4,
+        "audio_clips": 4,
+        "anchor_speech_clips": 5,
+        "anchor_audio_clips": 5,
+        "griffin_lim_iterations": 4,
+        "sampling": {"steps": 2},
+        "bootstrap": 50,
+        "frechet": {"reference_clips": 16, "subset_sizes": 2, "bootstrap": 4},
+    },
+    "reporting": {"listening_clips": 1},
+}
+
+
+def merge(data: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """``change`` over ``data``, key by key."""
+    for key, value in change.items():
+        if isinstance(value, dict) and isinstance(data.get(key), dict):
+            merge(data[key], value)
+        else:
+            data[key] = value
+    return data
+
+
+class Workspace:
+    """A copy of what the repository gives Snakemake and DVC, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("Snakefile", "workflow", "params"):
+            source = ROOT / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+        shutil.copytree(ROOT / "results" / "paper", folder / "results" / "paper")
+        self.edit("params/demo.yaml", SHRUNK)
+
+    def edit(self, file: str, change: dict[str, Any]) -> None:
+        """Change keys of a YAML file."""
+        path = self.folder / file
+        path.write_text(yaml.safe_dump(merge(yaml.safe_load(path.read_text()), change), sort_keys=False))
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in the workspace; a failure shows its output."""
+        done = subprocess.run(command, cwd=self.folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+        if check and done.returncode != 0:
+            pytest.fail(f"{' '.join(command)} exited {done.returncode}:\n{(done.stdout + done.stderr)[-6000:]}")
+        return done
+
+    def snakemake(self, *words: str, check: bool = True) -> str:
+        """Run Snakemake on two cores and return what it printed."""
+        done = self.run("snakemake", "--cores", "2", *words, check=check)
+        return done.stdout + done.stderr
+
+    def planned(self) -> dict[str, int]:
+        """Rule -> number of jobs that a dry run plans."""
+        lines = self.snakemake("--dry-run", "--quiet", "rules").splitlines()
+        start = [i for i, line in enumerate(lines) if line.startswith("-----")]
+        rows = (line.split() for line in lines[start[0] + 1 :]) if start else []
+        counts = {}
+        for row in rows:
+            if len(row) != 2 or row[0] == "total":
+                break
+            counts[row[0]] = int(row[1])
+        return counts
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace in which the whole shrunken demo has run once; copy it before changing it."""
+    space = Workspace(tmp_path_factory.mktemp("finished"))
+    space.snakemake()
+    return space
+
+
+@pytest.fixture
+def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
+    """A finished workspace to experiment on."""
+    copy = Workspace.__new__(Workspace)
+    copy.folder = tmp_path / "copy"
+    shutil.copytree(finished.folder, copy.folder, symlinks=True)
+    return copy

@@ -1,0 +1,33 @@
+"""Phase II: every arm from the same warm-up checkpoint, with the same data order and noise."""
+
+
+def selection_of(wildcards):
+    if PLAN_WITHOUT_RUNNING:
+        return expand(rules.select.output.out, arm=wildcards.arm)
+    return checkpoints.select.get(arm=wildcards.arm).output.out
+
+
+rule train:
+    input:
+        **SOURCES,
+        warmup=rules.warmup.output.checkpoint,
+        selection=selection_of,
+    output:
+        checkpoint=f"{WORK}/arms/{{arm}}/seed{{seed}}/checkpoint.safetensors",
+        log=f"{WORK}/arms/{{arm}}/seed{{seed}}/log.parquet",
+        card=f"{WORK}/arms/{{arm}}/seed{{seed}}/checkpoint.safetensors.card.json",
+    log:
+        f"{WORK}/logs/train/{{arm}}.seed{{seed}}.log",
+    benchmark:
+        f"{WORK}/benchmarks/train/{{arm}}.seed{{seed}}.tsv"
+    priority: 10
+    threads: EXPERIMENT.threads.arms
+    params:
+        reads=reads("train"),
+        source=source("train"),
+        state=f"{WORK}/state/{{arm}}.seed{{seed}}",
+    shell:
+        "agrepa train --params {PARAMS} --arm {wildcards.arm} --seed {wildcards.seed} --warmup {input.warmup}"
+        " --selection {input.selection} --state {params.state} --checkpoint {output.checkpoint} --log {output.log}"
+        + FROM_SOURCES
+        + " --card {output.card} 2>&1 | tee {log}"

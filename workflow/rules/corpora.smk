@@ -1,0 +1,59 @@
+"""Downloads, and the corpora as one manifest and clips."""
+
+
+rule fetch:
+    output:
+        out="downloads/{archive}.{suffix}",
+        card="downloads/{archive}.{suffix}.card.json",
+    log:
+        "downloads/logs/{archive}.{suffix}.log",
+    resources:
+        network=1,
+    params:
+        reads=reads("fetch"),
+        source=source("fetch"),
+    shell:
+        "agrepa fetch --params {PARAMS} --archive {wildcards.archive} --out {output.out} --card {output.card} 2>&1 | tee {log}"
+
+
+rule prepare:
+    input:
+        archives=[
+            download(name)
+            for corpus in EXPERIMENT.corpora.sources
+            for name in CORPUS_ARCHIVES[corpus]
+        ],
+        listed=(
+            [EXPERIMENT.corpora.folder_csv]
+            if "folder" in EXPERIMENT.corpora.sources
+            else []
+        ),
+    output:
+        manifest=f"{WORK}/manifest.parquet",
+        clips=directory(f"{WORK}/clips"),
+        card=f"{WORK}/manifest.parquet.card.json",
+    log:
+        f"{WORK}/logs/prepare.log",
+    benchmark:
+        f"{WORK}/benchmarks/prepare.tsv"
+    params:
+        reads=reads("prepare"),
+        source=source("prepare"),
+    shell:
+        'agrepa prepare --params {PARAMS} --archives "{input.archives}" --manifest {output.manifest} --clips {output.clips}'
+        " --card {output.card} 2>&1 | tee {log}"
+
+
+rule attribution:
+    input:
+        manifest=rules.prepare.output.manifest,
+    output:
+        out=f"{RESULTS}/ATTRIBUTION.md",
+        card=f"{WORK}/cards/attribution.json",
+    log:
+        f"{WORK}/logs/attribution.log",
+    params:
+        reads=reads("attribution"),
+        source=source("attribution"),
+    shell:
+        "agrepa attribution --params {PARAMS} --manifest {input.manifest} --out {output.out} --card {output.card} 2>&1 | tee {log}"
