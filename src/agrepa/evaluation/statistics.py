@@ -116,7 +116,7 @@ def _resampled(
     unit: Literal["family", "clip"] = "family"
     if len(names) == 1:
         names, member, unit = np.arange(table.shape[1]), np.arange(table.shape[1]), "clip"
-    sums = np.stack([np.bincount(member, weights=column, minlength=len(names)) for column in table])
+    sums: Floats = np.stack([np.bincount(member, column, len(names)).astype(np.float64) for column in table])
     empty = (sums[denominators] == 0).any(0)
     if empty.any():
         raise ArtifactError(f"the denominators of {unit} {str(names[empty][0])!r} sum to 0: drop clips with nothing to count")
