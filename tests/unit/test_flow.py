@@ -71,7 +71,8 @@ def test_euler_is_exact_on_the_straight_path_and_converges_to_dopri5():
     start = torch.randn(4, dtype=torch.float64)
     exact = odeint(lambda t, y: -y * (1 + t), start, torch.tensor([0.0, 1.0], dtype=torch.float64), method="dopri5")[-1]
     errors = [
-        (sampler.euler(lambda y, t: -y * (1 + t), start, sampler.time_grid(n, 0.0).double()) - exact).abs().max() for n in (50, 100)
+        (sampler.euler(lambda y, t: -y * (1 + t), start, sampler.time_grid(n, 0.0).double()) - exact).abs().max()
+        for n in (50, 100)
     ]
     assert float(errors[1]) == pytest.approx(float(errors[0]) / 2, rel=0.05)
 

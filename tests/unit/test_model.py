@@ -36,7 +36,9 @@ def test_a_clip_does_not_depend_on_its_batch_or_padding(model, inputs):
     garbage[~mask] = 100.0
     assert torch.allclose(model(garbage, t, c, mask)[mask], together[mask], atol=1e-5)
     for i, length in enumerate([12, 9, 5]):
-        alone = Condition(c.tokens[i : i + 1], c.positions[i : i + 1, :length], c.reference[i : i + 1, :length], c.dropped[i : i + 1])
+        alone = Condition(
+            c.tokens[i : i + 1], c.positions[i : i + 1, :length], c.reference[i : i + 1, :length], c.dropped[i : i + 1]
+        )
         single = model(x[i : i + 1, :length], t[i : i + 1], alone, mask[i : i + 1, :length])
         assert torch.allclose(single[0], together[i, :length], atol=1e-5)
 
@@ -75,7 +77,9 @@ def test_both_streams_matter(model, inputs):
     x, t, c, mask = inputs
     tokens = c.tokens.clone()
     tokens[..., 1] = (tokens[..., 1] + 1).clamp(max=6)
-    assert not torch.allclose(model(x, t, Condition(tokens, c.positions, c.reference, c.dropped), mask), model(x, t, c, mask), atol=1e-4)
+    assert not torch.allclose(
+        model(x, t, Condition(tokens, c.positions, c.reference, c.dropped), mask), model(x, t, c, mask), atol=1e-4
+    )
 
 
 def test_kept_states_are_the_layers_counted_from_one(model, inputs):

@@ -12,7 +12,9 @@ from agrepa.errors import ParamsError
 PARAMS = Path(__file__).resolve().parents[2] / "params"
 
 
-@pytest.mark.parametrize("path", sorted(p for p in PARAMS.glob("*.yaml") if p.name not in params.FILES.values()), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", sorted(p for p in PARAMS.glob("*.yaml") if p.name not in params.FILES.values()), ids=lambda p: p.name
+)
 def test_every_shipped_experiment_loads_and_is_named_after_its_file(path):
     assert params.load(path).name == path.stem
 
@@ -33,7 +35,10 @@ def edited(folder, change):
         ({"demo.yaml": lambda d: d.update(speed=3)}, r"demo.yaml: speed: Extra inputs are not permitted \(found 3\)"),
         ({"demo.yaml": lambda d: d["training"].update(lr=3)}, r"demo.yaml: training.lr: Extra inputs"),
         ({"demo.yaml": lambda d: d["model"].pop("depth")}, r"demo.yaml: model.depth: Field required"),
-        ({"demo.yaml": lambda d: d.update(arms=["base", "nonsense"])}, r"arm 'nonsense' is not in arms.yaml, which has: base, repa_l4"),
+        (
+            {"demo.yaml": lambda d: d.update(arms=["base", "nonsense"])},
+            r"arm 'nonsense' is not in arms.yaml, which has: base, repa_l4",
+        ),
         ({"demo.yaml": lambda d: d.update(control="repa_l4")}, r"control 'repa_l4' must be one of the arms"),
         ({"demo.yaml": lambda d: d["model"].update(depth=2)}, r"arm 'ag_repa' asks for k = 3 layers and the model has 2"),
         ({"arms.yaml": lambda d: d["ag_repa"].update(k=0)}, r"arms.yaml: ag_repa.k: .*\(found 0\)"),
@@ -43,8 +48,14 @@ def edited(folder, change):
         ({"demo.yaml": lambda d: d["corpora"].update(sources=["folder"])}, r"source 'folder' needs folder_csv"),
         ({"demo.yaml": lambda d: d["corpora"].update(min_seconds=9)}, r"min_seconds 9.0 must be below max_seconds 5.0"),
         ({"demo.yaml": lambda d: d["evaluation"].update(vocoder="hifigan")}, r"hifigan reads 80 mel bands at 22050 Hz"),
-        ({"demo.yaml": lambda d: d["training"].update(validate_every=15)}, r"validate_every 15 must be a multiple of log_every 10"),
-        ({"demo.yaml": lambda d: d["evaluation"].update(anchor_speech_clips=5)}, r"anchor_speech_clips 5 must be at least speech_clips 40"),
+        (
+            {"demo.yaml": lambda d: d["training"].update(validate_every=15)},
+            r"validate_every 15 must be a multiple of log_every 10",
+        ),
+        (
+            {"demo.yaml": lambda d: d["evaluation"].update(anchor_speech_clips=5)},
+            r"anchor_speech_clips 5 must be at least speech_clips 40",
+        ),
     ],
 )
 def test_bad_params_say_what_and_where(tmp_path, change, message):

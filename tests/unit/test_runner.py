@@ -47,7 +47,9 @@ def test_an_output_that_was_not_written_and_an_input_that_is_missing_are_errors(
         with running("select", DEMO, {"arm": "base"}, {}, {"out": tmp_path / "o"}, tmp_path / "c"):
             pass
     with pytest.raises(ArtifactError, match=r"input probe .*nowhere.json does not exist"):
-        with running("select", DEMO, {"arm": "base"}, {"probe": [tmp_path / "nowhere.json"]}, {"out": tmp_path / "o"}, tmp_path / "c"):
+        with running(
+            "select", DEMO, {"arm": "base"}, {"probe": [tmp_path / "nowhere.json"]}, {"out": tmp_path / "o"}, tmp_path / "c"
+        ):
             pass
 
 
@@ -60,7 +62,20 @@ def test_threads_come_from_the_params_and_not_from_the_environment(tmp_path, mon
 
 def test_the_command_line_prints_a_message_and_no_traceback(tmp_path):
     result = CliRunner().invoke(
-        app, ["select", "--params", str(DEMO), "--arm", "ag_repa", "--probe", str(tmp_path / "no.json"), "--out", str(tmp_path / "o"), "--card", "c"]
+        app,
+        [
+            "select",
+            "--params",
+            str(DEMO),
+            "--arm",
+            "ag_repa",
+            "--probe",
+            str(tmp_path / "no.json"),
+            "--out",
+            str(tmp_path / "o"),
+            "--card",
+            "c",
+        ],
     )
     assert result.exit_code == 1
     assert result.stderr.startswith("agrepa select: error: select: input probe")

@@ -36,7 +36,11 @@ def small(demo):
         "snapshot_every": 4,
         "lr_warmup_steps": 2,
     }
-    data["tokens"]["speech"]["vocabulary"], data["tokens"]["audio"]["vocabulary"], data["tokens"]["second"]["vocabulary"] = 9, 5, 4
+    data["tokens"]["speech"]["vocabulary"], data["tokens"]["audio"]["vocabulary"], data["tokens"]["second"]["vocabulary"] = (
+        9,
+        5,
+        4,
+    )
     return type(demo).model_validate(data)
 
 
@@ -77,7 +81,9 @@ def view(experiment):
 
 
 def train_warmup(experiment, sources, folder):
-    warmup.run(view(experiment), folder / "state", folder / "warmup.safetensors", folder / "log.parquet", folder / "snapshots", **sources)
+    warmup.run(
+        view(experiment), folder / "state", folder / "warmup.safetensors", folder / "log.parquet", folder / "snapshots", **sources
+    )
     return folder / "warmup.safetensors"
 
 
@@ -191,7 +197,17 @@ def test_arms_start_from_the_warm_up_and_differ_only_by_their_selection(small, s
         entry = {"layers": layers, "weights": [1 / len(layers)] * len(layers) if layers else []}
         write_json(tmp_path / f"{arm}.json", {"domains": {"speech": entry, "audio": entry}})
         made[arm] = tmp_path / f"{arm}.safetensors"
-        phase_two.run(view(small), arm, "0", start, tmp_path / f"{arm}.json", tmp_path / "s", made[arm], tmp_path / f"{arm}.parquet", **sources)
+        phase_two.run(
+            view(small),
+            arm,
+            "0",
+            start,
+            tmp_path / f"{arm}.json",
+            tmp_path / "s",
+            made[arm],
+            tmp_path / f"{arm}.parquet",
+            **sources,
+        )
     base, again, aligned = (load_tensors(made[a]) for a in ("base", "again", "aligned"))
     assert checkpoint.meta(made["base"])["step"] == 12
     assert all(torch.equal(base[k], again[k]) for k in base)

@@ -111,7 +111,19 @@ def test_one_arms_params_re_run_that_arm_and_the_tables_only(workspace):
     workspace.edit("params/arms.yaml", {"ag_repa": {"k": 2}})
     planned = workspace.planned()
     assert planned["select"] == 1
-    untouched = {"fetch", "prepare", "mel", "encode", "codebook", "tokenize", "warmup", "fog_a", "lasp", "gradient_norm", "anchor"}
+    untouched = {
+        "fetch",
+        "prepare",
+        "mel",
+        "encode",
+        "codebook",
+        "tokenize",
+        "warmup",
+        "fog_a",
+        "lasp",
+        "gradient_norm",
+        "anchor",
+    }
     assert not untouched & planned.keys()
     output = workspace.snakemake()
     assert "warmup" not in output

@@ -12,6 +12,7 @@ rule fog_a:
         f"{WORK}/logs/probes/fog_a.log",
     benchmark:
         f"{WORK}/benchmarks/probes/fog_a.tsv"
+    priority: 20
     params:
         reads=reads("fog_a"),
         source=source("fog_a"),

@@ -13,6 +13,7 @@ rule warmup:
         f"{WORK}/logs/warmup.log",
     benchmark:
         f"{WORK}/benchmarks/warmup.tsv"
+    priority: 30
     threads: EXPERIMENT.threads.warmup
     params:
         reads=reads("warmup"),

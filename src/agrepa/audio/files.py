@@ -131,6 +131,14 @@ def resample(wave: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     return torchaudio.functional.resample(samples, from_rate, to_rate, lowpass_filter_width=FILTER_ZEROS).numpy()
 
 
+def sounding(wave: np.ndarray, rate: int, decibels: float) -> slice:
+    """The part of ``wave [N]`` between its first and last 10 ms whose RMS exceeds ``decibels`` of full scale; may be empty."""
+    hop = max(rate // 100, 1)
+    padded = np.pad(wave, (0, -len(wave) % hop)).reshape(-1, hop)
+    loud = np.flatnonzero(np.sqrt(np.square(padded, dtype=np.float64).mean(1)) > 10 ** (decibels / 20))
+    return slice(int(loud[0]) * hop, min((int(loud[-1]) + 1) * hop, len(wave))) if len(loud) else slice(0, 0)
+
+
 def band_limit(wave: np.ndarray, rate: int, bandwidth_hz: float) -> np.ndarray:
     """Remove everything at and above ``bandwidth_hz`` from a wave ``[N]``, without delay; ``[N]`` float32.
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from agrepa.artifacts import write_table
@@ -23,15 +22,15 @@ from agrepa.progress import track
 if TYPE_CHECKING:
     from agrepa.params import Corpora, Experiment
 
-SILENT_PEAK = 10 ** (-50 / 20)  # a clip that nowhere exceeds -50 dB of full scale is left out
+SILENCE = -50.0  # dB of full scale; what is below at both ends is cut off: digital silence dominates FAD embeddings
 ROUNDING = 0.001  # seconds that resampling may add to a clip of the greatest length
 
 
 def run(p: Experiment, archives: list[Path], manifest: Path, clips: Path) -> None:
     """Write the manifest and ``<id>.flac`` of every clip that the experiment takes.
 
-    Both domains get the same low-pass at the same rate, so that neither can be told by its bandwidth. Levels are as
-    recorded, but for clips that would be above full scale, which are scaled down as a whole.
+    Silence at both ends is cut off. Both domains get the same low-pass at the same rate, so that neither can be told by its
+    bandwidth. Levels are as recorded, but for clips that would be above full scale, which are scaled down as a whole.
 
     Raises CorpusError when a corpus is missing, damaged or broken, a split would be empty, or anything leaks.
     """
@@ -85,8 +84,10 @@ def _write(chosen: list[Clip], settings: Corpora, folder: Path, limit: int | Non
             return
         wave, rate = clip.decode()
         wave = files.band_limit(files.resample(wave, rate, settings.sample_rate), settings.sample_rate, settings.bandwidth_hz)
+        part = files.sounding(wave, settings.sample_rate, SILENCE)
+        wave = wave[part]
         seconds = len(wave) / settings.sample_rate
-        if not _fits(seconds, settings) or np.abs(wave).max() < SILENT_PEAK:
+        if not _fits(seconds, settings):
             continue
         data = files.flac(wave, settings.sample_rate, clip.id)
         digest = hashlib.sha256(data).hexdigest()
@@ -95,7 +96,12 @@ def _write(chosen: list[Clip], settings: Corpora, folder: Path, limit: int | Non
         seen.add(digest)
         count += 1
         (folder / f"{clip.id}.flac").write_bytes(data)
-        measured = {"seconds": seconds, "sample_rate": settings.sample_rate, "sha256": digest}
+        measured = {
+            "start": clip.start + part.start / settings.sample_rate,
+            "seconds": seconds,
+            "sample_rate": settings.sample_rate,
+            "sha256": digest,
+        }
         yield {name: measured[name] if name in measured else getattr(clip, name) for name in manifests.COLUMNS}
 
 

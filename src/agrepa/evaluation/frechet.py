@@ -55,7 +55,7 @@ class Gaussian:
         mean = frames.mean(0)
         factor = (frames - mean) / np.sqrt(len(frames) - 1)
         # Only A^T A matters, so the triangle of a QR decomposition does as well and is smaller.
-        return cls(mean, np.asarray(np.linalg.qr(factor, mode="r")) if len(factor) > factor.shape[1] else factor)
+        return cls(mean, np.linalg.qr(factor, mode="reduced").R if len(factor) > factor.shape[1] else factor)
 
 
 def frechet_distance(one: Gaussian, two: Gaussian) -> float:

@@ -121,4 +121,5 @@ def _resampled(
     if empty.any():
         raise ArtifactError(f"the denominators of {unit} {str(names[empty][0])!r} sum to 0: drop clips with nothing to count")
     draws = np.random.default_rng(seed).integers(0, len(names), size=(samples, len(names)))
-    return sums, np.stack([column[draws].sum(-1) for column in sums]), unit
+    resampled: Floats = np.stack([column[draws].sum(-1) for column in sums]).astype(np.float64)
+    return sums, resampled, unit

@@ -71,7 +71,7 @@ class Objective(nn.Module):
                 for layer in layers
             }
         )
-        self.bit_c_weight: dict[str, float] = {domain: weight for domain, weight in p.training.bit_c_weight.items()}
+        self.bit_c_weight = {str(domain): weight for domain, weight in p.training.bit_c_weight.items()}
         self.alignment_weight = p.training.alignment_weight
 
     def forward(self, batch: Batch, drawn: Draw) -> dict[str, Tensor]:
