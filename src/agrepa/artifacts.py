@@ -18,10 +18,10 @@ from agrepa.errors import ArtifactError
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file, or of a directory's sorted (name, digest) pairs."""
+    """Hex digest of a file, or of a directory's sorted (name, digest) pairs; hidden files are bookkeeping of the engines."""
     digest = hashlib.sha256()
     if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        for file in sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")):
             digest.update(f"{file.relative_to(path)}\0{sha256(file)}\n".encode())
     else:
         with path.open("rb") as stream:

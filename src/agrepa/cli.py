@@ -283,11 +283,11 @@ def fad(params: Params, embedding: Wildcard, manifest: In, reference: Ins, evalu
 
 
 @stage
-def scores(params: Params, metrics: Ins, out: Out, transcripts: Out) -> None:
+def scores(params: Params, metrics: Ins, out: Out, values: Out, transcripts: Out) -> None:
     """Gather every metric of every row into one table."""
     from agrepa.evaluation import scores
 
-    scores.run(params, metrics, out, transcripts)
+    scores.run(params, metrics, out, values, transcripts)
 
 
 @stage
@@ -301,11 +301,12 @@ def collect(
     trend_out: Out,
     probes_out: Out,
     selections_out: Out,
+    validation_out: Out,
 ) -> None:
     """Gather probes, selections and training curves beside the scores."""
     from agrepa.evaluation import collect
 
-    collect.run(params, probes, selections, curves, trend, curves_out, trend_out, probes_out, selections_out)
+    collect.run(params, probes, selections, curves, trend, curves_out, trend_out, probes_out, selections_out, validation_out)
 
 
 @stage

@@ -16,7 +16,8 @@ from agrepa.errors import AgrepaError
 
 HEADER = "# Rendered from the Snakefile by `agrepa dvc render`; edit the Snakefile and render again.\n"
 LOGGING = re.compile(r"\s*2>&1 \| tee \S+\s*$")
-METRICS, TRACKED = "metrics.json", "results/"
+METRICS = "metrics.json"
+UNCACHED = ("results/", "downloads/")
 
 
 class StaleError(AgrepaError):
@@ -95,8 +96,8 @@ def _has_metrics(outputs: list[str]) -> bool:
 
 
 def _out(path: str) -> Any:
-    """What git tracks is not also put into DVC's cache."""
-    return {path: {"cache": False}} if path.startswith(TRACKED) else path
+    """What git tracks, or anyone can download again, is not also put into DVC's cache."""
+    return {path: {"cache": False}} if path.startswith(UNCACHED) else path
 
 
 def _stage_of(job: Any) -> tuple[str, dict[str, str]]:
@@ -113,7 +114,7 @@ def render(params: Path, root: Path) -> str:
         "vars": [{"params": str(params)}],
         "stages": {stage_name(job): entry(job, params, root) for job in found},
         "plots": [
-            {"validation loss": {"template": "linear", "x": "step", "y": {f"{scores}/curves.csv": "value"}}},
+            {"validation loss": {"x": "step", "y": {f"{scores}/validation.csv": ["warmup", *experiment.arms]}}},
         ],
     }
     return HEADER + yaml.safe_dump(data, sort_keys=False, width=140)

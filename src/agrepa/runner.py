@@ -97,12 +97,11 @@ def running(
 
 def provenance() -> dict[str, Any]:
     """Git commit and dirtiness, library versions and hardware. Git is null outside a repository."""
-    import torch
-
     versions = {"python": platform.python_version()}
     for name in LIBRARIES:
         versions[name] = metadata.version(name)
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    torch = sys.modules.get("torch")  # a stage that did not need it used no GPU, and importing it takes seconds
+    gpu = torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
     return {
         "git": _git(),
         "versions": versions,

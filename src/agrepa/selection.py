@@ -10,7 +10,6 @@ import numpy as np
 from agrepa.artifacts import read_json, write_json
 from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
-from agrepa.flow.path import generator
 
 if TYPE_CHECKING:
     from agrepa.params import Experiment, LayerRule
@@ -66,7 +65,7 @@ def run(p: Experiment, arm: str, probe: Path | None, out: Path) -> None:
             layers = fixed_layers(row.layers, p.model.depth)
         elif row.strategy == "random":
             # One draw for both domains, as in the paper's random control.
-            order = np.random.default_rng(generator(p.seed, "random layers").initial_seed()).permutation(p.model.depth)
+            order = np.random.default_rng(p.seed).permutation(p.model.depth)
             layers = sorted(int(i) + 1 for i in order[: row.k])
         else:
             if measured is None or row.k is None:

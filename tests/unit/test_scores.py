@@ -61,7 +61,7 @@ def write_metrics(folder: Path, without: str = "") -> list[Path]:
 
 
 def table_of(p: Experiment, folder: Path, paths: list[Path]) -> pd.DataFrame:
-    scores.run(p, paths, folder / "scores.csv", folder / "transcripts.csv")
+    scores.run(p, paths, folder / "scores.csv", folder / "metrics.json", folder / "transcripts.csv")
     return pd.read_csv(folder / "scores.csv").set_index(["row", "metric"])
 
 
@@ -160,6 +160,7 @@ def log(row: str, seed: int) -> pd.DataFrame:
     rows = [
         (row, seed, step, series, value) for step, value in ((10, 1 / 3), (2, 2.0)) for series in ("train_flow", "learning_rate")
     ]
+    rows.append((row, seed, 10, "validation_flow", 1.0 + seed))
     return pd.DataFrame(rows, columns=["row", "seed", "step", "series", "value"])
 
 
@@ -174,7 +175,7 @@ def gathered(p: Experiment, folder: Path, logs: list[tuple[str, int]]) -> Path:
     out.mkdir()
     curves = [folder / f"{row}{seed}.parquet" for row, seed in logs]
     selections = [folder / "repa_l8.json", folder / "base.json"]
-    places = (out / "curves.csv", out / "fog_a_trend.csv", out / "probes", out / "selections")
+    places = (out / "curves.csv", out / "fog_a_trend.csv", out / "probes", out / "selections", out / "validation.csv")
     collect.run(p, [folder / "probe.json"], selections, curves, folder / "trend.parquet", *places)
     return out
 
@@ -190,10 +191,18 @@ def test_collect_writes_curves_in_the_order_of_the_experiment(tmp_path: Path, sm
         "warmup,0,10,learning_rate,0.333333",
         "warmup,0,10,train_flow,0.333333",
     ]
-    assert [line.split(",")[:2] for line in curves[5::4]] == [["base", "0"], ["base", "1"], ["repa_l8", "0"], ["repa_l8", "1"]]
+    assert [line.split(",")[:2] for line in curves[6::5]] == [["base", "0"], ["base", "1"], ["repa_l8", "0"], ["repa_l8", "1"]]
     assert (out / "fog_a_trend.csv").read_text() == "step,domain,layer,score\n0,speech,1,0.5\n2,speech,1,0.25\n"
     assert read_json(out / "selections" / "base.json") == {"arm": "base", "depth": 12}
     assert [path.name for path in (out / "probes").iterdir()] == ["fog_a.json"]
+    # One column a run, mean over its seeds.
+    assert (out / "validation.csv").read_text() == "step,warmup,base,repa_l8\n10,1,1.5,1.5\n"
+
+
+def test_metrics_for_dvc_hold_the_values_of_the_table(tmp_path: Path, small: Experiment) -> None:
+    table = table_of(small, tmp_path, write_metrics(tmp_path))
+    values = read_json(tmp_path / "metrics.json")
+    assert {(row, metric): value for row, metrics in values.items() for metric, value in metrics.items()} == table.value.to_dict()
 
 
 def test_collect_misses_what_was_not_trained_or_selected(tmp_path: Path, small: Experiment) -> None:

@@ -183,6 +183,7 @@ rule scores:
         metrics=METRICS,
     output:
         out=f"{RESULTS}/scores/scores.csv",
+        values=f"{RESULTS}/scores/metrics.json",
         transcripts=f"{RESULTS}/scores/transcripts.csv",
         card=f"{WORK}/cards/scores.json",
     log:
@@ -191,7 +192,8 @@ rule scores:
         reads=reads("scores"),
         source=source("scores"),
     shell:
-        'agrepa scores --params {PARAMS} --metrics "{input.metrics}" --out {output.out} --transcripts {output.transcripts}'
+        'agrepa scores --params {PARAMS} --metrics "{input.metrics}" --out {output.out} --values {output.values}'
+        " --transcripts {output.transcripts}"
         " --card {output.card} 2>&1 | tee {log}"
 
 

@@ -11,6 +11,7 @@ rule collect:
     output:
         curves=f"{RESULTS}/scores/curves.csv",
         trend=f"{RESULTS}/scores/fog_a_trend.csv",
+        validation=f"{RESULTS}/scores/validation.csv",
         probes=directory(f"{RESULTS}/scores/probes"),
         selections=directory(f"{RESULTS}/scores/selections"),
         card=f"{WORK}/cards/collect.json",
@@ -22,7 +23,7 @@ rule collect:
     shell:
         'agrepa collect --params {PARAMS} --probes "{input.probes}" --selections "{input.selections}" --curves "{input.curves}"'
         " --trend {input.trend} --curves-out {output.curves} --trend-out {output.trend} --probes-out {output.probes}"
-        " --selections-out {output.selections} --card {output.card} 2>&1 | tee {log}"
+        " --selections-out {output.selections} --validation-out {output.validation} --card {output.card} 2>&1 | tee {log}"
 
 
 # The run card of every artifact behind the tables, in the order of the DAG.

@@ -46,6 +46,13 @@ def gather(files: list[Path], key: str, out: Path) -> set[str]:
     return names
 
 
+def write_validation(runs: pd.DataFrame, out: Path) -> None:
+    """Validation flow-matching loss as one column a run, mean over seeds, which `dvc plots` draws."""
+    losses = runs[runs.series == "validation_flow"]
+    wide = losses.pivot_table(index="step", columns="row", values="value", aggfunc="mean", sort=False).sort_index()
+    wide.to_csv(out, float_format=DIGITS, lineterminator="\n")
+
+
 def run(
     p: Experiment,
     probes: list[Path],
@@ -56,6 +63,7 @@ def run(
     trend_out: Path,
     probes_out: Path,
     selections_out: Path,
+    validation_out: Path,
 ) -> None:
     """Gather probes and selections, and write the training logs and the trend of FoG-A as CSV with six significant digits.
 
@@ -74,6 +82,8 @@ def run(
     place = {"warmup": -1} | {arm: i for i, arm in enumerate(p.arms)}
     order = pd.DataFrame({"row": runs.row.map(place), "seed": runs.seed, "step": runs.step, "series": runs.series})
     order = order.sort_values(["row", "seed", "step", "series"]).index
-    runs.loc[order].to_csv(curves_out, index=False, float_format=DIGITS, lineterminator="\n")
+    runs = runs.loc[order]
+    runs.to_csv(curves_out, index=False, float_format=DIGITS, lineterminator="\n")
+    write_validation(runs, validation_out)
     steps = columns(trend, TREND).sort_values(["domain", "layer", "step"])
     steps.to_csv(trend_out, index=False, float_format=DIGITS, lineterminator="\n")

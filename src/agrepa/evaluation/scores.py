@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from agrepa.artifacts import read_json, read_table
+from agrepa.artifacts import read_json, read_table, write_json
 from agrepa.errors import ArtifactError
 from agrepa.evaluation.frechet import margin
 from agrepa.evaluation.statistics import cluster_bootstrap, paired_difference
@@ -160,8 +160,9 @@ def rounded(value: float | int | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def run(p: Experiment, metrics: list[Path], out: Path, transcripts: Path) -> None:
-    """Write scores.csv, one line a row and metric, and transcripts.csv, what was said and what was heard.
+def run(p: Experiment, metrics: list[Path], out: Path, values: Path, transcripts: Path) -> None:
+    """Write scores.csv, one line a row and metric; its values alone as JSON, row -> metric -> value, which `dvc metrics` reads;
+    and transcripts.csv, what was said and what was heard.
 
     Args:
         metrics: all ``metrics/<row>/seed<seed>/<metric>.json``; the table of utterances lies beside each.
@@ -175,13 +176,16 @@ def run(p: Experiment, metrics: list[Path], out: Path, transcripts: Path) -> Non
     for metric, found in arranged.items():
         known = metric.split("_", 1)[1] in RATIOS
         scores = ratio_scores(metric, found, p.evaluation.bootstrap, p.seed) if known else distance_scores(metric, found)
-        for row, values in scores.items():
-            line = {name: rounded(values.get(name)) for name in (*NUMBERS, "n", *DIFFERENCES)}
+        for row, numbers in scores.items():
+            line = {name: rounded(numbers.get(name)) for name in (*NUMBERS, "n", *DIFFERENCES)}
             card = f"{found[row][0].path.as_posix()}.card.json"
             lines.append({"row": row, "metric": metric, **line, "seeds": str(len(found[row])), "card": card})
     table = pd.DataFrame(lines, columns=COLUMNS)
     table = table.iloc[np.lexsort((table.metric, table.row.map(rows.index)))]
     table.to_csv(out, index=False, lineterminator="\n")
+    write_json(
+        values, {row: {line.metric: float(line.value) for line in part.itertuples()} for row, part in table.groupby("row")}
+    )
     heard = [measured.utterances.assign(row=row) for row in rows for measured in arranged.get("speech_wer", {}).get(row, [])]
     text = ["row", "seed", "clip", "speaker", "reference", "hypothesis"]
     said = pd.concat([part.sort_values("clip") for part in heard]) if heard else pd.DataFrame(columns=text)
