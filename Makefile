@@ -30,7 +30,7 @@ reproduce: $(READY)
 	snakemake --cores $(CORES) --config params=$(PARAMS)
 
 tables: $(READY)
-	snakemake --cores $(CORES) --config params=$(PARAMS) -- from_scores
+	agrepa rebuild --params $(PARAMS)
 
 test: $(READY)
 	python -m pytest

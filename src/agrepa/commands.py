@@ -41,6 +41,15 @@ def adopt(engine: Annotated[str, typer.Argument(help="snakemake or dvc")], param
 
 @app.command()
 @reported
+def rebuild(params: ParamsFile = Demo) -> None:
+    """Rebuild tables, figures and report of an experiment from results/<experiment>/ alone."""
+    from agrepa import pipeline
+
+    pipeline.rebuild(params)
+
+
+@app.command()
+@reported
 def show(
     path: Annotated[Path, typer.Argument(help="Any output of a stage, e.g. results/demo/scores/scores.csv")],
     depth: Annotated[int, typer.Option(help="How many steps back to print.")] = 99,

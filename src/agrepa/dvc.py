@@ -2,50 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from agrepa import params as schema
-from agrepa import stages
+from agrepa import pipeline, stages
 from agrepa.errors import AgrepaError
 
 HEADER = "# Rendered from the Snakefile by `agrepa dvc render`; edit the Snakefile and render again.\n"
-LOGGING = re.compile(r"\s*2>&1 \| tee \S+\s*$")
 METRICS = "metrics.json"
 UNCACHED = ("results/", "downloads/")
 
 
 class StaleError(AgrepaError):
     """dvc.yaml is not what the Snakefile renders to."""
-
-
-def jobs(params: str, targets: tuple[str, ...] = ()) -> list[Any]:
-    """Every job of the Snakefile's graph, in an order that respects dependencies.
-
-    Snakemake's public interface prints graphs but does not hand them out; hence its private one, and its pinned version.
-    """
-    from snakemake.api import SnakemakeApi
-    from snakemake.settings.enums import Quietness
-    from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
-
-    quiet = OutputSettings(quiet={Quietness.ALL})
-    with contextlib.redirect_stderr(io.StringIO()), SnakemakeApi(quiet) as api:
-        config = ConfigSettings(config={"params": params, "plan_without_running": True})
-        flow = api.workflow(resource_settings=ResourceSettings(cores=1), config_settings=config, snakefile=Path("Snakefile"))
-        flow.dag(DAGSettings(targets=set(targets), forceall=True))
-        workflow = flow._workflow
-        workflow._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True, nolock=True)
-        workflow._build_dag()
-        found = [job for job in workflow.dag.jobs if not job.rule.norun]
-        # Shell commands are formatted lazily and need the workflow alive.
-        for job in found:
-            job.rendered = job.shellcmd
-        return sorted(found, key=lambda job: (list(workflow.rules).index(job.rule), sorted(job.wildcards_dict.items())))
 
 
 def stage_name(job: Any) -> str:
@@ -73,7 +45,7 @@ def parameter_files(stage: str, wildcards: dict[str, str], params: Path) -> list
 def entry(job: Any, params: Path, root: Path) -> dict[str, Any]:
     """One stage of dvc.yaml."""
     stage, wildcards = _stage_of(job)
-    command = LOGGING.sub("", " ".join(job.rendered.split())).replace(f"--params {params}", "--params ${params}")
+    command = pipeline.command(job).replace(f"--params {params}", "--params ${params}")
     if "${" in command.replace("${params}", ""):
         raise AgrepaError(f"rule {job.rule.name}: its command holds a ${{…}} of its own: {command}")
     sources = sorted(str(path.relative_to(root)) for path in stages.source_files(stage, wildcards))
@@ -108,7 +80,7 @@ def _stage_of(job: Any) -> tuple[str, dict[str, str]]:
 def render(params: Path, root: Path) -> str:
     """The text of dvc.yaml for one experiment."""
     experiment = schema.load(params)
-    found = jobs(str(params))
+    found = pipeline.jobs(str(params))
     scores = f"results/{experiment.name}/scores"
     data = {
         "vars": [{"params": str(params)}],

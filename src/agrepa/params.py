@@ -191,6 +191,7 @@ class Sampling(Strict):
     steps: Count
     guidance: Annotated[float, Field(ge=0)]
     sway: Annotated[float, Field(ge=-1, le=2 / (3.141592653589793 - 2))]
+    temperature: Positive
 
 
 class Judge(Strict):

@@ -68,11 +68,11 @@ def test_the_second_stream_is_read_at_the_centre_of_each_primary_token():
 
 def test_vocabularies_keep_the_domains_apart(demo):
     tokens = demo.tokens
-    assert sequence.vocabularies(tokens) == [512 + 256, 256]
-    assert sequence.vocabularies(tokens.model_copy(update={"config": "A"})) == [768]
+    assert sequence.vocabularies(tokens) == [256, 128]
+    assert sequence.vocabularies(tokens.model_copy(update={"config": "A"})) == [256]
     assert sequence.primary_ids(np.array([0, 5]), "speech", tokens).tolist() == [0, 5]
-    assert sequence.primary_ids(np.array([0, 5]), "audio", tokens).tolist() == [512, 517]
-    assert sequence.PAD not in range(768)
+    assert sequence.primary_ids(np.array([0, 5]), "audio", tokens).tolist() == [128, 133]
+    assert sequence.PAD not in range(256)
 
 
 @pytest.mark.parametrize(("ids", "expected"), [([], []), ([0], [0]), ([0, 0, 1, 1, 0], [0, 1, 0]), ([4, 4, 4], [4])])

@@ -163,7 +163,7 @@ def test_objective_adds_up_and_reaches_heads_and_tokens(small, sources):
 
 def test_learning_rate_rises_then_falls_to_zero(small):
     rates = [learning_rate(small, step) for step in range(13)]
-    assert rates[:2] == pytest.approx([0.5e-3, 1e-3])
+    assert rates[:2] == pytest.approx([small.training.learning_rate / 2, small.training.learning_rate])
     assert rates[2:] == sorted(rates[2:], reverse=True)
     assert rates[12] == pytest.approx(0, abs=1e-9)
 

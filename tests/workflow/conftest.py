@@ -13,7 +13,6 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 SHRUNK: dict[str, Any] = {
     "name": "demo",
     "arms": ["base", "ag_repa"],
@@ -75,7 +74,20 @@ class Workspace:
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
         shutil.copytree(ROOT / "results" / "paper", folder / "results" / "paper")
+        shutil.copytree(ROOT / "src" / "agrepa", folder / "src" / "agrepa", ignore=shutil.ignore_patterns("__pycache__"))
         self.edit("params/demo.yaml", SHRUNK)
+
+    @classmethod
+    def at(cls, folder: Path) -> Workspace:
+        """A workspace that exists already."""
+        space = cls.__new__(cls)
+        space.folder = folder
+        return space
+
+    def copy(self, folder: Path) -> Workspace:
+        """The same workspace elsewhere, with all that was built in it and its times."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return self.at(folder)
 
     def edit(self, file: str, change: dict[str, Any]) -> None:
         """Change keys of a YAML file."""
@@ -84,7 +96,12 @@ class Workspace:
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in the workspace; a failure shows its output."""
-        done = subprocess.run(command, cwd=self.folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+        # The workspace's own copy of the package comes first, so that a test may edit it.
+        environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.folder / "src"),
+        }
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
         if check and done.returncode != 0:
             pytest.fail(f"{' '.join(command)} exited {done.returncode}:\n{(done.stdout + done.stderr)[-6000:]}")
         return done
@@ -118,7 +135,4 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture
 def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
     """A finished workspace to experiment on."""
-    copy = Workspace.__new__(Workspace)
-    copy.folder = tmp_path / "copy"
-    shutil.copytree(finished.folder, copy.folder, symlinks=True)
-    return copy
+    return finished.copy(tmp_path / "copy")

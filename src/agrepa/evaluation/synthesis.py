@@ -63,7 +63,8 @@ def run(
         batches = list(clips.in_batches(ids, 2 * p.training.batch_frames, tokens_of))
         for batch in track(batches, f"{row} {domain}", unit="batch"):
             batch = batch.to(where)
-            start = clip_noise(batch, p.flow.noise_scale, int(seed), "synthesis")
+            scale = p.flow.noise_scale * settings.sampling.temperature
+            start = clip_noise(batch, scale, int(seed), "synthesis")
             mel = sample(model, batch, start, settings.sampling.steps, settings.sampling.guidance, settings.sampling.sway)
             for clip, frames, valid in zip(batch.ids, mel, batch.mask, strict=True):
                 wave = sound(frames[valid].cpu() * clips.std + clips.mean)

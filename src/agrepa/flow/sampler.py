@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 
 def sway(t: Tensor, coefficient: float) -> Tensor:
-    """t' = t + s (cos(pi t / 2) - 1 + t) (sway sampling, Chen et al. 2024, arXiv 2410.06885). s < 0 spends more steps near t = 0."""
+    """t' = t + s (cos(pi t / 2) - 1 + t), sway sampling (Chen et al. 2024, arXiv 2410.06885); s < 0 steps finely near t = 0."""
     return t + coefficient * (torch.cos(torch.pi * t / 2) - 1 + t)
 
 
@@ -34,6 +35,6 @@ def euler(field: Callable[[Tensor, Tensor], Tensor], start: Tensor, grid: Tensor
         grid: increasing times ``[N + 1]``.
     """
     x = start
-    for now, after in zip(grid[:-1], grid[1:], strict=True):
+    for now, after in pairwise(grid):
         x = x + (after - now) * field(x, now)
     return x

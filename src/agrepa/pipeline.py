@@ -1,0 +1,64 @@
+"""The Snakefile's graph as data: its jobs, their commands, and running some of them by themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from agrepa.errors import AgrepaError
+from agrepa.progress import track
+
+LOGGING = re.compile(r"\s*2>&1 \| tee \S+\s*$")
+FROM_SCORES = ("tables", "figures", "page")
+
+
+def jobs(params: str, targets: tuple[str, ...] = ()) -> list[Any]:
+    """Every job of the Snakefile's graph, in an order that respects dependencies.
+
+    Snakemake's public interface prints graphs but does not hand them out; hence its private one, and its pinned version.
+    """
+    from snakemake.api import SnakemakeApi
+    from snakemake.settings.enums import Quietness
+    from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+
+    quiet = OutputSettings(quiet={Quietness.ALL})
+    with contextlib.redirect_stderr(io.StringIO()), SnakemakeApi(quiet) as api:
+        config = ConfigSettings(config={"params": params, "plan_without_running": True})
+        flow = api.workflow(resource_settings=ResourceSettings(cores=1), config_settings=config, snakefile=Path("Snakefile"))
+        flow.dag(DAGSettings(targets=set(targets), forceall=True))
+        workflow = flow._workflow
+        workflow._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True, nolock=True)
+        workflow._build_dag()
+        found = [job for job in workflow.dag.jobs if not job.rule.norun]
+        # Shell commands are formatted lazily and need the workflow alive.
+        for job in found:
+            job.rendered = job.shellcmd
+        return sorted(found, key=lambda job: (list(workflow.rules).index(job.rule), sorted(job.wildcards_dict.items())))
+
+
+def command(job: Any) -> str:
+    """The job's shell command on one line, without the copy into its log."""
+    return LOGGING.sub("", " ".join(job.rendered.split()))
+
+
+def rebuild(params: Path) -> None:
+    """Run the rules that need nothing but results/<experiment>/: tables, figures and the report.
+
+    Their run cards are not kept: the cards of the run that made the scores stay as they are.
+
+    Raises AgrepaError with the command's own message when one fails.
+    """
+    found = [job for job in jobs(str(params)) if job.rule.name in FROM_SCORES]
+    with tempfile.TemporaryDirectory() as folder:
+        for job in track(sorted(found, key=lambda job: FROM_SCORES.index(job.rule.name)), "rebuild", unit="rule"):
+            words = shlex.split(command(job))
+            words[words.index("--card") + 1] = str(Path(folder) / "card.json")
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise AgrepaError(f"{job.rule.name}: {(done.stderr or done.stdout).strip()[-2000:]}")
