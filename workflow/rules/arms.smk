@@ -1,12 +1,6 @@
 """Phase II: every arm from the same warm-up checkpoint, with the same data order and noise."""
 
 
-def selection_of(wildcards):
-    if PLAN_WITHOUT_RUNNING:
-        return expand(rules.select.output.out, arm=wildcards.arm)
-    return checkpoints.select.get(arm=wildcards.arm).output.out
-
-
 rule train:
     input:
         **SOURCES,
@@ -21,13 +15,16 @@ rule train:
     benchmark:
         f"{WORK}/benchmarks/train/{{arm}}.seed{{seed}}.tsv"
     priority: 10
+    conda:
+        "../../environment.yml"
     threads: EXPERIMENT.threads.arms
     params:
+        experiment=PARAMS,
         reads=reads("train"),
         source=source("train"),
         state=f"{WORK}/state/{{arm}}.seed{{seed}}",
     shell:
-        "agrepa train --params {PARAMS} --arm {wildcards.arm} --seed {wildcards.seed} --warmup {input.warmup}"
+        "agrepa train --params {params.experiment} --arm {wildcards.arm} --seed {wildcards.seed} --warmup {input.warmup}"
         " --selection {input.selection} --state {params.state} --checkpoint {output.checkpoint} --log {output.log}"
         + FROM_SOURCES
         + " --card {output.card} 2>&1 | tee {log}"

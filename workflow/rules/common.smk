@@ -1,4 +1,4 @@
-"""What every rule needs: the parameters and the source that its job depends on, and the names of shards and rows."""
+"""What the rules share: the parameters and the code behind a job, and the names of shards and rows."""
 
 import json
 
@@ -51,6 +51,27 @@ EVALUATED = [(row, EXPERIMENT.seed) for row in ANCHORS] + [
 def shards(pattern):
     """All shards of a feature file."""
     return expand(pattern, shard=SHARDS)
+
+
+def features(encoder):
+    return expand(rules.encode.output.out, encoder=encoder, shard=SHARDS)
+
+
+def probe_of(wildcards):
+    strategy = EXPERIMENT.rows[wildcards.arm].strategy
+    return [PROBES[strategy]] if strategy in PROBES else []
+
+
+def selection_of(wildcards):
+    if PLAN_WITHOUT_RUNNING:
+        return expand(rules.select.output.out, arm=wildcards.arm)
+    return checkpoints.select.get(arm=wildcards.arm).output.out
+
+
+def model_of(wildcards):
+    """The control row is the control arm's model given foreign tokens."""
+    arm = EXPERIMENT.control if wildcards.row == "control" else wildcards.row
+    return expand(rules.train.output.checkpoint, arm=arm, seed=wildcards.seed)
 
 
 wildcard_constraints:

@@ -7,13 +7,16 @@ rule fetch:
         card="downloads/{archive}.{suffix}.card.json",
     log:
         "downloads/logs/{archive}.{suffix}.log",
+    conda:
+        "../../environment.yml"
     resources:
         network=1,
     params:
+        experiment=PARAMS,
         reads=reads("fetch"),
         source=source("fetch"),
     shell:
-        "agrepa fetch --params {PARAMS} --archive {wildcards.archive} --out {output.out} --card {output.card} 2>&1 | tee {log}"
+        "agrepa fetch --params {params.experiment} --archive {wildcards.archive} --out {output.out} --card {output.card} 2>&1 | tee {log}"
 
 
 rule prepare:
@@ -36,11 +39,14 @@ rule prepare:
         f"{WORK}/logs/prepare.log",
     benchmark:
         f"{WORK}/benchmarks/prepare.tsv"
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("prepare"),
         source=source("prepare"),
     shell:
-        'agrepa prepare --params {PARAMS} --archives "{input.archives}" --manifest {output.manifest} --clips {output.clips}'
+        'agrepa prepare --params {params.experiment} --archives "{input.archives}" --manifest {output.manifest} --clips {output.clips}'
         " --card {output.card} 2>&1 | tee {log}"
 
 
@@ -52,8 +58,11 @@ rule attribution:
         card=f"{WORK}/cards/attribution.json",
     log:
         f"{WORK}/logs/attribution.log",
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("attribution"),
         source=source("attribution"),
     shell:
-        "agrepa attribution --params {PARAMS} --manifest {input.manifest} --out {output.out} --card {output.card} 2>&1 | tee {log}"
+        "agrepa attribution --params {params.experiment} --manifest {input.manifest} --out {output.out} --card {output.card} 2>&1 | tee {log}"

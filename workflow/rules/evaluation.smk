@@ -16,18 +16,15 @@ rule anchor:
         f"{WORK}/benchmarks/anchor/{{row}}.tsv"
     wildcard_constraints:
         row="|".join(ANCHORS),
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("anchor"),
         source=source("anchor"),
     shell:
-        "agrepa anchor --params {PARAMS} --row {wildcards.row} --manifest {input.manifest} --clips {input.clips}"
+        "agrepa anchor --params {params.experiment} --row {wildcards.row} --manifest {input.manifest} --clips {input.clips}"
         ' --mel "{input.mel}" --archives "{input.archives}" --out {output.out} --card {output.card} 2>&1 | tee {log}'
-
-
-def model_of(wildcards):
-    """The control row is the control arm's model given foreign tokens."""
-    arm = EXPERIMENT.control if wildcards.row == "control" else wildcards.row
-    return expand(rules.train.output.checkpoint, arm=arm, seed=wildcards.seed)
 
 
 rule synthesize:
@@ -44,12 +41,15 @@ rule synthesize:
         f"{WORK}/benchmarks/synthesize/{{row}}.seed{{seed}}.tsv"
     wildcard_constraints:
         row="|".join([*EXPERIMENT.arms, "control"]),
+    conda:
+        "../../environment.yml"
     threads: EXPERIMENT.threads.evaluation
     params:
+        experiment=PARAMS,
         reads=reads("synthesize"),
         source=source("synthesize"),
     shell:
-        "agrepa synthesize --params {PARAMS} --row {wildcards.row} --seed {wildcards.seed} --checkpoint {input.checkpoint}"
+        "agrepa synthesize --params {params.experiment} --row {wildcards.row} --seed {wildcards.seed} --checkpoint {input.checkpoint}"
         ' --archives "{input.archives}" --out {output.out}'
         + FROM_SOURCES
         + " --card {output.card} 2>&1 | tee {log}"
@@ -68,11 +68,14 @@ rule wer:
         f"{WORK}/logs/wer/{{row}}.seed{{seed}}.log",
     benchmark:
         f"{WORK}/benchmarks/wer/{{row}}.seed{{seed}}.tsv"
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("wer"),
         source=source("wer"),
     shell:
-        "agrepa wer --params {PARAMS} --manifest {input.manifest} --audio {input.audio} --archive {input.archive}"
+        "agrepa wer --params {params.experiment} --manifest {input.manifest} --audio {input.audio} --archive {input.archive}"
         " --out {output.out} --utterances {output.utterances} --card {output.card} 2>&1 | tee {log}"
 
 
@@ -89,11 +92,14 @@ rule mos:
         f"{WORK}/logs/mos/{{row}}.seed{{seed}}.log",
     benchmark:
         f"{WORK}/benchmarks/mos/{{row}}.seed{{seed}}.tsv"
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("mos"),
         source=source("mos"),
     shell:
-        "agrepa mos --params {PARAMS} --manifest {input.manifest} --audio {input.audio} --archive {input.archive}"
+        "agrepa mos --params {params.experiment} --manifest {input.manifest} --audio {input.audio} --archive {input.archive}"
         " --out {output.out} --utterances {output.utterances} --card {output.card} 2>&1 | tee {log}"
 
 
@@ -114,11 +120,14 @@ rule units:
         f"{WORK}/logs/units/{{row}}.seed{{seed}}.log",
     benchmark:
         f"{WORK}/benchmarks/units/{{row}}.seed{{seed}}.tsv"
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("units"),
         source=source("units"),
     shell:
-        'agrepa units --params {PARAMS} --manifest {input.manifest} --audio {input.audio} --tokens "{input.tokens}"'
+        'agrepa units --params {params.experiment} --manifest {input.manifest} --audio {input.audio} --tokens "{input.tokens}"'
         ' --speech {input.speech} --sounds {input.sounds} --whisper-archives "{input.whisper_archives}"'
         ' --yamnet-archives "{input.yamnet_archives}" --out {output.out} --utterances {output.utterances} --card {output.card} 2>&1 | tee {log}'
 
@@ -136,11 +145,14 @@ rule embed:
         f"{WORK}/logs/embed/{{row}}.seed{{seed}}.{{embedding}}.log",
     benchmark:
         f"{WORK}/benchmarks/embed/{{row}}.seed{{seed}}.{{embedding}}.tsv"
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("embed"),
         source=source("embed"),
     shell:
-        "agrepa embed --params {PARAMS} --embedding {wildcards.embedding} --manifest {input.manifest} --audio {input.audio}"
+        "agrepa embed --params {params.experiment} --embedding {wildcards.embedding} --manifest {input.manifest} --audio {input.audio}"
         ' --archives "{input.archives}" --out {output.out} --card {output.card} 2>&1 | tee {log}'
 
 
@@ -157,11 +169,14 @@ rule fad:
         f"{WORK}/logs/fad/{{row}}.seed{{seed}}.{{embedding}}.log",
     benchmark:
         f"{WORK}/benchmarks/fad/{{row}}.seed{{seed}}.{{embedding}}.tsv"
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("fad"),
         source=source("fad"),
     shell:
-        "agrepa fad --params {PARAMS} --embedding {wildcards.embedding} --manifest {input.manifest}"
+        "agrepa fad --params {params.experiment} --embedding {wildcards.embedding} --manifest {input.manifest}"
         ' --reference "{input.reference}" --evaluated {input.evaluated} --out {output.out} --utterances {output.utterances}'
         " --card {output.card} 2>&1 | tee {log}"
 
@@ -188,11 +203,14 @@ rule scores:
         card=f"{WORK}/cards/scores.json",
     log:
         f"{WORK}/logs/scores.log",
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("scores"),
         source=source("scores"),
     shell:
-        'agrepa scores --params {PARAMS} --metrics "{input.metrics}" --out {output.out} --values {output.values}'
+        'agrepa scores --params {params.experiment} --metrics "{input.metrics}" --out {output.out} --values {output.values}'
         " --transcripts {output.transcripts}"
         " --card {output.card} 2>&1 | tee {log}"
 
@@ -210,8 +228,11 @@ rule listening:
         card=f"{WORK}/cards/listening.json",
     log:
         f"{WORK}/logs/listening.log",
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("listening"),
         source=source("listening"),
     shell:
-        'agrepa listening --params {PARAMS} --manifest {input.manifest} --audio "{input.audio}" --out {output.out} --card {output.card} 2>&1 | tee {log}'
+        'agrepa listening --params {params.experiment} --manifest {input.manifest} --audio "{input.audio}" --out {output.out} --card {output.card} 2>&1 | tee {log}'

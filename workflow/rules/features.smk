@@ -13,11 +13,14 @@ rule mel:
         f"{WORK}/logs/mel/{{shard}}.log",
     benchmark:
         f"{WORK}/benchmarks/mel/{{shard}}.tsv"
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("mel"),
         source=source("mel"),
     shell:
-        "agrepa mel --params {PARAMS} --shard {wildcards.shard} --manifest {input.manifest} --clips {input.clips}"
+        "agrepa mel --params {params.experiment} --shard {wildcards.shard} --manifest {input.manifest} --clips {input.clips}"
         " --out {output.out} --card {output.card} 2>&1 | tee {log}"
 
 
@@ -30,11 +33,14 @@ rule mel_statistics:
         card=f"{WORK}/mel/statistics.json.card.json",
     log:
         f"{WORK}/logs/mel_statistics.log",
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("mel_statistics"),
         source=source("mel_statistics"),
     shell:
-        'agrepa mel-statistics --params {PARAMS} --manifest {input.manifest} --mel "{input.mel}" --out {output.out} --card {output.card} 2>&1 | tee {log}'
+        'agrepa mel-statistics --params {params.experiment} --manifest {input.manifest} --mel "{input.mel}" --out {output.out} --card {output.card} 2>&1 | tee {log}'
 
 
 rule encode:
@@ -50,16 +56,15 @@ rule encode:
         f"{WORK}/logs/encode/{{encoder}}/{{shard}}.log",
     benchmark:
         f"{WORK}/benchmarks/encode/{{encoder}}/{{shard}}.tsv"
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("encode"),
         source=source("encode"),
     shell:
-        "agrepa encode --params {PARAMS} --encoder {wildcards.encoder} --shard {wildcards.shard} --manifest {input.manifest}"
+        "agrepa encode --params {params.experiment} --encoder {wildcards.encoder} --shard {wildcards.shard} --manifest {input.manifest}"
         ' --clips {input.clips} --archives "{input.archives}" --out {output.out} --card {output.card} 2>&1 | tee {log}'
-
-
-def features(encoder):
-    return expand(rules.encode.output.out, encoder=encoder, shard=SHARDS)
 
 
 rule codebook:
@@ -75,11 +80,14 @@ rule codebook:
         f"{WORK}/logs/codebook/{{stream}}.log",
     benchmark:
         f"{WORK}/benchmarks/codebook/{{stream}}.tsv"
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("codebook"),
         source=source("codebook"),
     shell:
-        "agrepa codebook --params {PARAMS} --stream {wildcards.stream} --manifest {input.manifest}"
+        "agrepa codebook --params {params.experiment} --stream {wildcards.stream} --manifest {input.manifest}"
         ' --features "{input.features}" --out {output.out} --card {output.card} 2>&1 | tee {log}'
 
 
@@ -98,11 +106,14 @@ rule tokenize:
         card=f"{WORK}/tokens/{{shard}}.safetensors.card.json",
     log:
         f"{WORK}/logs/tokenize/{{shard}}.log",
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("tokenize"),
         source=source("tokenize"),
     shell:
-        "agrepa tokenize --params {PARAMS} --shard {wildcards.shard} --manifest {input.manifest} --whisper {input.whisper}"
+        "agrepa tokenize --params {params.experiment} --shard {wildcards.shard} --manifest {input.manifest} --whisper {input.whisper}"
         " --yamnet {input.yamnet} --speech {input.speech} --audio {input.audio} --second {input.second} --out {output.out}"
         " --card {output.card} 2>&1 | tee {log}"
 

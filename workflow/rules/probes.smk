@@ -13,11 +13,14 @@ rule fog_a:
     benchmark:
         f"{WORK}/benchmarks/probes/fog_a.tsv"
     priority: 20
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("fog_a"),
         source=source("fog_a"),
     shell:
-        "agrepa fog-a --params {PARAMS} --warmup {input.warmup} --out {output.out}"
+        "agrepa fog-a --params {params.experiment} --warmup {input.warmup} --out {output.out}"
         + FROM_SOURCES
         + " --card {output.card} 2>&1 | tee {log}"
 
@@ -33,11 +36,14 @@ rule lasp:
         f"{WORK}/logs/probes/lasp.log",
     benchmark:
         f"{WORK}/benchmarks/probes/lasp.tsv"
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("lasp"),
         source=source("lasp"),
     shell:
-        "agrepa lasp --params {PARAMS} --warmup {input.warmup} --out {output.out}"
+        "agrepa lasp --params {params.experiment} --warmup {input.warmup} --out {output.out}"
         + FROM_SOURCES
         + " --card {output.card} 2>&1 | tee {log}"
 
@@ -53,11 +59,14 @@ rule gradient_norm:
         f"{WORK}/logs/probes/gradient_norm.log",
     benchmark:
         f"{WORK}/benchmarks/probes/gradient_norm.tsv"
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("gradient_norm"),
         source=source("gradient_norm"),
     shell:
-        "agrepa gradient-norm --params {PARAMS} --warmup {input.warmup} --out {output.out}"
+        "agrepa gradient-norm --params {params.experiment} --warmup {input.warmup} --out {output.out}"
         + FROM_SOURCES
         + " --card {output.card} 2>&1 | tee {log}"
 
@@ -73,11 +82,14 @@ rule fog_a_trend:
         f"{WORK}/logs/probes/fog_a_trend.log",
     benchmark:
         f"{WORK}/benchmarks/probes/fog_a_trend.tsv"
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("fog_a_trend"),
         source=source("fog_a_trend"),
     shell:
-        "agrepa fog-a-trend --params {PARAMS} --snapshots {input.snapshots} --out {output.out}"
+        "agrepa fog-a-trend --params {params.experiment} --snapshots {input.snapshots} --out {output.out}"
         + FROM_SOURCES
         + " --card {output.card} 2>&1 | tee {log}"
 
@@ -86,11 +98,6 @@ PROBES = {
     strategy: f"{WORK}/probes/{strategy}.json"
     for strategy in ("fog_a", "lasp", "gradient_norm")
 }
-
-
-def probe_of(wildcards):
-    strategy = EXPERIMENT.rows[wildcards.arm].strategy
-    return [PROBES[strategy]] if strategy in PROBES else []
 
 
 # A checkpoint, so that arms are re-trained only if the selection's content changed: the graph is looked at again after it.
@@ -102,8 +109,11 @@ checkpoint select:
         card=f"{WORK}/selections/{{arm}}.json.card.json",
     log:
         f"{WORK}/logs/select/{{arm}}.log",
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("select"),
         source=source("select"),
     shell:
-        'agrepa select --params {PARAMS} --arm {wildcards.arm} --probe "{input.probe}" --out {output.out} --card {output.card} 2>&1 | tee {log}'
+        'agrepa select --params {params.experiment} --arm {wildcards.arm} --probe "{input.probe}" --out {output.out} --card {output.card} 2>&1 | tee {log}'

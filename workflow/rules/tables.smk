@@ -17,11 +17,14 @@ rule collect:
         card=f"{WORK}/cards/collect.json",
     log:
         f"{WORK}/logs/collect.log",
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("collect"),
         source=source("collect"),
     shell:
-        'agrepa collect --params {PARAMS} --probes "{input.probes}" --selections "{input.selections}" --curves "{input.curves}"'
+        'agrepa collect --params {params.experiment} --probes "{input.probes}" --selections "{input.selections}" --curves "{input.curves}"'
         " --trend {input.trend} --curves-out {output.curves} --trend-out {output.trend} --probes-out {output.probes}"
         " --selections-out {output.selections} --validation-out {output.validation} --card {output.card} 2>&1 | tee {log}"
 
@@ -70,11 +73,14 @@ rule cards:
         card=f"{WORK}/cards/cards.json",
     log:
         f"{WORK}/logs/cards.log",
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("cards"),
         source=source("cards"),
     shell:
-        'agrepa cards --params {PARAMS} --cards "{input.cards}" --out {output.out} --card {output.card} 2>&1 | tee {log}'
+        'agrepa cards --params {params.experiment} --cards "{input.cards}" --out {output.out} --card {output.card} 2>&1 | tee {log}'
 
 
 rule tables:
@@ -93,11 +99,14 @@ rule tables:
         card=f"{WORK}/cards/tables.json",
     log:
         f"{WORK}/logs/tables.log",
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("tables"),
         source=source("tables"),
     shell:
-        "agrepa tables --params {PARAMS} --scores {input.scores} --probes {input.probes} --selections {input.selections}"
+        "agrepa tables --params {params.experiment} --scores {input.scores} --probes {input.probes} --selections {input.selections}"
         " --paper {input.paper} --out {output.out} --card {output.card} 2>&1 | tee {log}"
 
 
@@ -119,11 +128,14 @@ rule figures:
         card=f"{WORK}/cards/figures.json",
     log:
         f"{WORK}/logs/figures.log",
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("figures"),
         source=source("figures"),
     shell:
-        "agrepa figures --params {PARAMS} --scores {input.scores} --probes {input.probes} --selections {input.selections}"
+        "agrepa figures --params {params.experiment} --scores {input.scores} --probes {input.probes} --selections {input.selections}"
         " --curves {input.curves} --trend {input.trend} --listening {input.listening} --out {output.out} --card {output.card}"
         " 2>&1 | tee {log}"
 
@@ -143,10 +155,13 @@ rule page:
         card=f"{WORK}/cards/report.json",
     log:
         f"{WORK}/logs/report.log",
+    conda:
+        "../../environment.yml"
     params:
+        experiment=PARAMS,
         reads=reads("report"),
         source=source("report"),
     shell:
-        "agrepa report --params {PARAMS} --scores {input.scores} --tables {input.tables} --figures {input.figures}"
+        "agrepa report --params {params.experiment} --scores {input.scores} --tables {input.tables} --figures {input.figures}"
         " --listening {input.listening} --selections {input.selections} --cards {input.cards}"
         " --attribution {input.attribution} --template {input.template} --out {output.out} --card {output.card} 2>&1 | tee {log}"

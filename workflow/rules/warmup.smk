@@ -14,14 +14,17 @@ rule warmup:
     benchmark:
         f"{WORK}/benchmarks/warmup.tsv"
     priority: 30
+    conda:
+        "../../environment.yml"
     threads: EXPERIMENT.threads.warmup
     params:
+        experiment=PARAMS,
         reads=reads("warmup"),
         source=source("warmup"),
         # Outside the outputs, which Snakemake deletes before it starts a job: this is what a killed run resumes from.
         state=f"{WORK}/state/warmup",
     shell:
-        "agrepa warmup --params {PARAMS} --state {params.state} --checkpoint {output.checkpoint} --log {output.log}"
+        "agrepa warmup --params {params.experiment} --state {params.state} --checkpoint {output.checkpoint} --log {output.log}"
         " --snapshots {output.snapshots}"
         + FROM_SOURCES
         + " --card {output.card} 2>&1 | tee {log}"
