@@ -14,6 +14,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
 def demo() -> params.Experiment:
     """The shipped demo experiment."""
     return params.load(ROOT / "params" / "demo.yaml")

@@ -70,7 +70,7 @@ class Workspace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("Snakefile", "workflow", "params"):
+        for name in ("Snakefile", "environment.yml", "workflow", "params"):
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
         shutil.copytree(ROOT / "results" / "paper", folder / "results" / "paper")

@@ -3,22 +3,23 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
+
+from agrepa import dvc
 
 pytestmark = pytest.mark.slow
 AGGREGATES = {"collect", "scores", "cards", "tables", "figures", "page", "listening"}
 
 
 @pytest.fixture(scope="module")
-def both(finished, tmp_path_factory):
+def both(finished, root, tmp_path_factory):
     """A finished workspace in git, with DVC up to date beside Snakemake."""
-    from conftest import ROOT
-
     space = finished.copy(tmp_path_factory.mktemp("both") / "space")
     (space.folder / ".dvc").mkdir()
     for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
-        shutil.copy(ROOT / name, space.folder / name)
+        shutil.copy(root / name, space.folder / name)
     space.run("git", "init", "--quiet")
     space.run("git", "config", "user.email", "test@example.org")
     space.run("git", "config", "user.name", "Test")
@@ -51,12 +52,9 @@ def ran_by_snakemake(output):
     return set(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):", output, re.M)) - {"all"}
 
 
-def test_the_shipped_pipeline_is_what_the_snakefile_renders_to():
-    from conftest import ROOT
-
-    from agrepa import dvc
-
-    dvc.check(ROOT / "params" / "demo.yaml", ROOT, ROOT / "dvc.yaml")
+def test_the_shipped_pipeline_is_what_the_snakefile_renders_to(root, monkeypatch):
+    monkeypatch.chdir(root)
+    dvc.check(Path("params/demo.yaml"), root, root / "dvc.yaml")
 
 
 def test_a_stale_pipeline_fails_the_check(space):
@@ -85,13 +83,11 @@ def test_adopting_is_refused_while_the_other_engine_has_work_to_do(space):
 def test_an_experiment_on_one_arms_k_then_snakemake_adopts_it(space):
     output = space.run("dvc", "exp", "run", "--name", "two_layers", "--set-param", "params/arms.yaml:ag_repa.k=2").stdout
     assert ran_by_dvc(output) == {"select", "train", "synthesize", "wer", "mos", "units", "embed", "fad", *AGGREGATES}
-    assert "train-base" not in output.replace("'train-base-0' didn't change", "")
+    assert "Running stage 'train-base-0'" not in output
     assert "two_layers" in space.run("dvc", "exp", "show", "--csv").stdout
     assert "ag_repa.speech_mos_distill" in space.run("dvc", "metrics", "diff", "HEAD").stdout
-    assert (
-        "ag_repa" in space.run("dvc", "plots", "show", "--out", "plots").stdout
-        or (space.folder / "plots" / "index.html").exists()
-    )
+    space.run("dvc", "plots", "show", "--out", "plots")
+    assert "validation.csv" in (space.folder / "plots" / "index.html").read_text()
     assert "snakemake is up to date with what DVC built" in space.run("agrepa", "adopt", "snakemake").stdout
     assert space.planned() == {}
 
@@ -110,11 +106,10 @@ def test_both_engines_re_run_what_an_edit_of_the_source_reaches(space, file, old
     path.write_text(path.read_text().replace(old, new, 1))
     directly = changed_for_dvc(space)
     assert directly - {"page"} == stages
+    assert ran_by_dvc(space.run("dvc", "repro").stdout) - AGGREGATES == stages - AGGREGATES
     ran = ran_by_snakemake(space.snakemake())
     # FoG-A's file came out the same, so nothing behind the selection was trained again; Snakemake rebuilds tables regardless.
     assert ran - AGGREGATES - {"select"} == stages - AGGREGATES
-    if stages:
-        assert ran_by_dvc(space.run("dvc", "repro").stdout) - AGGREGATES == stages - AGGREGATES
     assert space.planned() == {}
 
 
@@ -124,10 +119,6 @@ def test_a_corpus_pin_reaches_everything_in_both_engines(space):
     assert planned["fetch"] == 1
     assert {"prepare", "mel", "encode", "codebook", "tokenize", "warmup", "fog_a", "anchor", "wer"} <= planned.keys()
     assert "fetch" in changed_for_dvc(space)
-    failed = space.run("snakemake", "--cores", "2", check=False)
-    assert failed.returncode != 0
-    assert "sha256" in failed.stdout + failed.stderr
-    assert (space.folder / "results/demo/tables/table2.csv").exists()
 
 
 def test_every_number_can_be_followed_to_archives_and_commit(both):

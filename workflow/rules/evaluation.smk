@@ -48,6 +48,8 @@ rule synthesize:
         experiment=PARAMS,
         reads=reads("synthesize"),
         source=source("synthesize"),
+    # Before any metric: the metrics of the last arm wait for its audio while the other core has nothing left to do.
+    priority: 5
     shell:
         "agrepa synthesize --params {params.experiment} --row {wildcards.row} --seed {wildcards.seed} --checkpoint {input.checkpoint}"
         ' --archives "{input.archives}" --out {output.out}'
