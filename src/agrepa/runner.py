@@ -115,7 +115,9 @@ def _git() -> dict[str, Any] | None:
         return done.stdout.strip() if done.returncode == 0 else None
 
     commit = ask("rev-parse", "HEAD")
-    return None if commit is None else {"commit": commit, "dirty": bool(ask("status", "--porcelain", "--untracked-files=no"))}
+    # results/ is what runs write: it makes no run differ from its commit.
+    changed = ask("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
+    return None if commit is None else {"commit": commit, "dirty": bool(changed)}
 
 
 def _cpu() -> str:
