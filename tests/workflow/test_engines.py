@@ -130,6 +130,11 @@ def test_every_number_can_be_followed_to_archives_and_commit(both):
     assert "no run card mentions nowhere.txt" in unknown.stderr
 
 
+def test_the_slurm_profile_loads_and_plans(both):
+    done = both.run("snakemake", "--workflow-profile", "workflow/profiles/slurm", "--dry-run")
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
 def test_a_local_remote_takes_the_work_and_gives_it_back(space, tmp_path):
     space.run("dvc", "remote", "add", "--local", "--default", "here", str(tmp_path / "remote"))
     space.run("dvc", "push", "--quiet")
