@@ -46,22 +46,25 @@ def adopt(engine: str, params: str) -> str:
 
     Raises AdoptionError when the other engine's dry run is not clean, with what it would still do.
     """
+    touch = ["snakemake", "--touch", "--cores", "1", "--config", f"params={params}"]
     if engine == "dvc":
-        pending, other, command = snakemake_pending(params), "Snakemake", ["dvc", "commit", "--force", "--quiet"]
+        # DVC writes large files anew when it takes them into its cache, in an order of its own; Snakemake goes by their times.
+        pending, other, commands = snakemake_pending(params), "Snakemake", [["dvc", "commit", "--force", "--quiet"], touch]
     elif engine == "snakemake":
-        pending, other, command = dvc_pending(), "DVC", ["snakemake", "--touch", "--cores", "1", "--config", f"params={params}"]
+        pending, other, commands = dvc_pending(), "DVC", [touch]
     else:
         raise AdoptionError(f"unknown engine {engine!r}: use snakemake or dvc")
     if pending:
         raise AdoptionError(
             f"{engine} cannot adopt the workspace because {other} is not up to date; run {other} first. Pending:\n{pending}"
         )
-    done = _call(*command)
-    if done.returncode != 0:
-        raise AdoptionError(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-2000:]}")
-    left = dvc_pending() if engine == "dvc" else snakemake_pending(params)
-    if left:
-        raise AdoptionError(f"{engine} would still run something after `{' '.join(command)}`:\n{left}")
+    for command in commands:
+        done = _call(*command)
+        if done.returncode != 0:
+            raise AdoptionError(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-2000:]}")
+    for name, left in (("DVC", dvc_pending()), ("Snakemake", snakemake_pending(params))):
+        if left:
+            raise AdoptionError(f"{name} would still run something after {engine} has adopted the workspace:\n{left}")
     return f"{engine} is up to date with what {other} built"
 
 

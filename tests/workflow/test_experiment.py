@@ -30,7 +30,8 @@ def test_every_table_and_figure_is_there_and_filled(finished):
         for metric in TABLE2:
             value, low, high, n = (row[f"{metric}{suffix}"] for suffix in ("", "_low", "_high", "_n"))
             assert value, f"{row['method']}: no {metric}"
-            assert float(low) <= float(value) <= float(high) or "fad" in metric
+            # Under 12 clips there is no halving to take an interval of a FAD from.
+            assert ("fad" in metric and not low and not high) or float(low) <= float(value) <= float(high)
             assert int(float(n)) in (4, 5)
     figures = {path.name for path in (results / "figures").glob("*.png")}
     assert {"scd_heatmap.png", "store_vs_contribute.png", "loss_curves.png", "spectrograms.png", "fog_a_trend.png"} <= figures
@@ -82,7 +83,7 @@ def test_selection_is_the_top_three_of_fog_a_and_its_weights_sum_to_one(finished
 
 
 def test_every_artifact_has_a_run_card_that_names_its_commit_inputs_and_cost(finished):
-    cards = [json.loads(path.read_text()) for path in (finished.folder / "results/demo/cards").iterdir()]
+    cards = [json.loads(path.read_text()) for path in (finished.folder / "results/demo/cards").glob("*.json")]
     assert len(cards) > 60
     written = {output: digest for card in cards for output, digest in card["outputs"].items()}
     for card in cards:

@@ -24,17 +24,13 @@ WAYS = {"wheel": (downloads.from_pip,), "deb": (downloads.from_apt, downloads.fr
 
 
 def run(p: Experiment, archive: str, out: Path) -> None:
-    """Put a pinned archive at ``out``, as a hard link into the cache where the file system allows it.
+    """Put a copy of a pinned archive at ``out``. A link would share its time with every other checkout, and engines go by it.
 
     Raises FetchError as ``fetch`` does.
     """
     cached = fetch(p.archives[archive])
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.unlink(missing_ok=True)
-    try:
-        os.link(cached, out)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(cached, out)
+    shutil.copyfile(cached, out)
 
 
 def cache_folder() -> Path:
