@@ -10,6 +10,7 @@ import pytest
 from agrepa import dvc
 
 pytestmark = pytest.mark.slow
+SCORED_AGAIN = {"synthesize", "wer", "mos", "units", "embed", "fad"}
 AGGREGATES = {"collect", "scores", "cards", "tables", "figures", "page", "listening"}
 
 
@@ -108,8 +109,9 @@ def test_both_engines_re_run_what_an_edit_of_the_source_reaches(space, file, old
     assert directly - {"page"} == stages
     assert ran_by_dvc(space.run("dvc", "repro").stdout) - AGGREGATES == stages - AGGREGATES
     ran = ran_by_snakemake(space.snakemake())
-    # FoG-A's file came out the same, so nothing behind the selection was trained again; Snakemake rebuilds tables regardless.
-    assert ran - AGGREGATES - {"select"} == stages - AGGREGATES
+    # FoG-A's file came out the same, so nothing was trained again. Snakemake scores the arm again regardless, and rebuilds tables.
+    assert stages <= ran
+    assert ran - AGGREGATES - SCORED_AGAIN - {"select"} == stages - AGGREGATES
     assert space.planned() == {}
 
 
