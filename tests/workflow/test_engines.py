@@ -109,7 +109,7 @@ def test_both_engines_re_run_what_an_edit_of_the_source_reaches(space, file, old
     assert directly - {"page"} == stages
     assert ran_by_dvc(space.run("dvc", "repro").stdout) - AGGREGATES == stages - AGGREGATES
     ran = ran_by_snakemake(space.snakemake())
-    # FoG-A's file came out the same, so nothing was trained again. Snakemake scores the arm again regardless, and rebuilds tables.
+    # FoG-A's file came out the same, so nothing was trained again. Snakemake scores the arm again all the same.
     assert stages <= ran
     assert ran - AGGREGATES - SCORED_AGAIN - {"select"} == stages - AGGREGATES
     assert space.planned() == {}
