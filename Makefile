@@ -36,8 +36,8 @@ test: $(READY)
 	python -m pytest
 
 lint: $(READY)
-	ruff check src tests requirements benchmarks
-	ruff format --check src tests requirements benchmarks
+	ruff check src tests requirements
+	ruff format --check src tests requirements
 	mypy
 	snakefmt --check Snakefile workflow/rules
 	snakemake --lint

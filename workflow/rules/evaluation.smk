@@ -41,6 +41,8 @@ rule synthesize:
         f"{WORK}/benchmarks/synthesize/{{row}}.seed{{seed}}.tsv"
     wildcard_constraints:
         row="|".join([*EXPERIMENT.arms, "control"]),
+    # Before any metric: the metrics of the last arm wait for its audio while the other core has nothing left to do.
+    priority: 5
     conda:
         "../../environment.yml"
     threads: EXPERIMENT.threads.evaluation
@@ -48,8 +50,6 @@ rule synthesize:
         experiment=PARAMS,
         reads=reads("synthesize"),
         source=source("synthesize"),
-    # Before any metric: the metrics of the last arm wait for its audio while the other core has nothing left to do.
-    priority: 5
     shell:
         "agrepa synthesize --params {params.experiment} --row {wildcards.row} --seed {wildcards.seed} --checkpoint {input.checkpoint}"
         ' --archives "{input.archives}" --out {output.out}'
