@@ -6,11 +6,12 @@ VENV := .venv
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup reproduce test lint tables format
+.PHONY: help setup reproduce test slurm-test lint tables format
 
 help:
 	@echo "make reproduce   set up, then run the demo experiment: results/demo/ (about 20 minutes on 2 cores)"
 	@echo "make test        set up, then run every test"
+	@echo "make slurm-test  only the tests on a real one-node SLURM (needs root, slurmctld, slurmd, slurm-client and munge)"
 	@echo "make lint        ruff, mypy, snakefmt and snakemake --lint"
 	@echo "make tables      rebuild tables, figures and report from the stored scores alone"
 	@echo "settings:        PARAMS=params/small.yaml CORES=8 PYTHON=/path/to/python3.11"
@@ -34,6 +35,9 @@ tables: $(READY)
 
 test: $(READY)
 	python -m pytest
+
+slurm-test: $(READY)
+	python -m pytest -m slurm
 
 lint: $(READY)
 	ruff check src tests requirements

@@ -10,6 +10,7 @@ import pytest
 
 from agrepa import params
 
+pytest_plugins = ["shrunken"]
 ROOT = Path(__file__).resolve().parents[1]
 
 

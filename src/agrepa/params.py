@@ -210,6 +210,7 @@ class Frechet(Strict):
 
 
 class Evaluation(Strict):
+    split: Literal["validation", "test"]
     speech_clips: Count
     audio_clips: Count
     anchor_speech_clips: Count

@@ -67,16 +67,25 @@ STAGES = {
     "train": Stage(("agrepa.training.arm",), (*TRAINING, "rows.{arm}.head"), "arms"),
     "synthesize": Stage(
         ("agrepa.evaluation.synthesis",),
-        (*TRAINING, *VOCODER, "evaluation.sampling", "evaluation.speech_clips", "evaluation.audio_clips"),
+        (*TRAINING, *VOCODER, "evaluation.sampling", "evaluation.split", "evaluation.speech_clips", "evaluation.audio_clips"),
         "evaluation",
     ),
     "anchor": Stage(
         ("agrepa.evaluation.anchors",),
-        ("mel", "corpora.sample_rate", *VOCODER, "evaluation.anchor_speech_clips", "evaluation.anchor_audio_clips"),
+        (
+            "mel",
+            "corpora.sample_rate",
+            *VOCODER,
+            "evaluation.split",
+            "evaluation.anchor_speech_clips",
+            "evaluation.anchor_audio_clips",
+        ),
         "evaluation",
     ),
     "wer": Stage(
-        ("agrepa.evaluation.wer",), ("evaluation.judge", "evaluation.bootstrap", "seed", "corpora.sample_rate"), "evaluation"
+        ("agrepa.evaluation.wer",),
+        ("evaluation.judge", "evaluation.split", "evaluation.bootstrap", "seed", "corpora.sample_rate"),
+        "evaluation",
     ),
     "mos": Stage(("agrepa.evaluation.mos",), ("corpora.sample_rate", "evaluation.bootstrap", "seed"), "evaluation"),
     "units": Stage(
@@ -93,23 +102,25 @@ STAGES = {
     ),
     "embed": Stage(
         ("agrepa.evaluation.embeddings", "agrepa.encoders.{embedding}"),
-        ("encoders.{embedding}.batch_seconds", "corpora.sample_rate"),
+        ("encoders.{embedding}.batch_seconds", "corpora.sample_rate", "evaluation.split"),
         "evaluation",
     ),
     "fad": Stage(
         ("agrepa.evaluation.frechet",),
-        ("evaluation.frechet", "evaluation.speech_clips", "evaluation.audio_clips", "seed"),
+        ("evaluation.frechet", "evaluation.split", "evaluation.speech_clips", "evaluation.audio_clips", "seed"),
         "evaluation",
     ),
     "scores": Stage(("agrepa.evaluation.scores",), ("arms", "seeds", "control", "evaluation.bootstrap", "seed"), "evaluation"),
     "collect": Stage(("agrepa.evaluation.collect",), ("arms", "seeds"), "evaluation"),
     "listening": Stage(
-        ("agrepa.evaluation.listening",), ("reporting.listening_clips", "mel", "corpora.sample_rate"), "evaluation"
+        ("agrepa.evaluation.listening",),
+        ("reporting.listening_clips", "evaluation.split", "mel", "corpora.sample_rate"),
+        "evaluation",
     ),
     "cards": Stage(("agrepa.lineage",), ("name",), "evaluation"),
     "tables": Stage(
         ("agrepa.reporting.tables",),
-        ("rows", "model.depth", "tokens.config", "reporting.data_note", "archives.whisper_tiny_en"),
+        ("rows", "model.depth", "tokens.config", "evaluation.split", "reporting.data_note", "archives.whisper_tiny_en"),
         "evaluation",
     ),
     "figures": Stage(("agrepa.reporting.figures",), ("rows", "reporting.data_note"), "evaluation"),

@@ -290,10 +290,10 @@ def test_prepare_writes_what_the_manifest_says(prepared: Path, small: Experiment
 
 def test_prepare_mixes_speakers_and_families_in_the_evaluation_lists(prepared: Path) -> None:
     table = manifest.read(prepared / "manifest.parquet").set_index("id", drop=False)
-    speakers = [table.speaker[clip] for clip in manifest.evaluation_list(table, "speech", 9)]
+    speakers = [table.speaker[clip] for clip in manifest.evaluation_list(table, "test", "speech", 9)]
     assert set(speakers[:3]) == {"queen_jim", "queen_oracle", "queen_laris"}
     assert speakers[:3] == speakers[3:6] == speakers[6:9]
-    families = [table.family[clip] for clip in manifest.evaluation_list(table, "audio", 8)]
+    families = [table.family[clip] for clip in manifest.evaluation_list(table, "test", "audio", 8)]
     assert len(set(families)) == 8
     assert table.seconds[(table.split == "test") & (table.domain == "speech")].min() >= selection.PREFERRED_SECONDS
 
@@ -411,9 +411,9 @@ def test_a_row_that_breaks_the_contract_is_named(column: str, value: object, mes
 
 
 def test_manifest_lists_and_shards(table: pd.DataFrame, tmp_path: Path) -> None:
-    assert manifest.evaluation_list(table, "audio", 3) == manifest.evaluation_list(table, "audio", 8)[:3]
+    assert manifest.evaluation_list(table, "test", "audio", 3) == manifest.evaluation_list(table, "test", "audio", 8)[:3]
     with pytest.raises(CorpusError, match=r"20 audio clips of the test split are asked for and it has 8: ask for fewer"):
-        manifest.evaluation_list(table, "audio", 20)
+        manifest.evaluation_list(table, "test", "audio", 20)
     shards = [manifest.shard(table, k, 3) for k in range(3)]
     assert sorted(pd.concat(shards).id) == sorted(table.id)
     assert shards[1].id.tolist() == table.id[1::3].tolist()

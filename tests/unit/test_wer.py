@@ -145,19 +145,19 @@ def test_a_hole_in_the_evaluation_list_is_an_error(tmp_path: Path) -> None:
     for clip in ("queen_1", "queen_3"):
         (tmp_path / f"{clip}.flac").touch()
     with pytest.raises(ArtifactError, match=r"queen_2\.flac is on the evaluation list and missing"):
-        listed_speech(table, tmp_path)
+        listed_speech(table, "test", tmp_path)
     (tmp_path / "queen_2.flac").touch()
-    assert listed_speech(table, tmp_path) == ["queen_1", "queen_2", "queen_3"]
+    assert listed_speech(table, "test", tmp_path) == ["queen_1", "queen_2", "queen_3"]
     (tmp_path / "queen_9.flac").touch()
     with pytest.raises(ArtifactError, match=r"queen_9\.flac is not in the manifest"):
-        listed_speech(table, tmp_path)
+        listed_speech(table, "test", tmp_path)
 
 
 def test_no_speech_is_an_error(tmp_path: Path) -> None:
     table = manifest(tmp_path / "manifest.parquet", {"queen_1": "a"})
     (tmp_path / "sonic_pi_bell.flac").touch()
     with pytest.raises(ArtifactError, match="holds no speech clip"):
-        listed_speech(table, tmp_path)
+        listed_speech(table, "test", tmp_path)
 
 
 def test_a_text_without_words_is_an_error_of_the_corpus(tmp_path: Path, demo: Experiment) -> None:

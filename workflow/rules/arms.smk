@@ -3,9 +3,10 @@
 
 rule train:
     input:
+        settled,
         **SOURCES,
         warmup=rules.warmup.output.checkpoint,
-        selection=selection_of,
+        selection=rules.select.output.out,
     output:
         checkpoint=f"{WORK}/arms/{{arm}}/seed{{seed}}/checkpoint.safetensors",
         log=f"{WORK}/arms/{{arm}}/seed{{seed}}/log.parquet",

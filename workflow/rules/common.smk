@@ -62,10 +62,46 @@ def probe_of(wildcards):
     return [PROBES[strategy]] if strategy in PROBES else []
 
 
-def selection_of(wildcards):
-    if PLAN_WITHOUT_RUNNING:
-        return expand(rules.select.output.out, arm=wildcards.arm)
-    return checkpoints.select.get(arm=wildcards.arm).output.out
+def arms_behind(wildcards):
+    """The arms whose layers a job's result depends on: its own, or all of them for a job that has none of its own."""
+    row = wildcards.get("arm") or wildcards.get("row")
+    if row is None:
+        return EXPERIMENT.arms
+    if row in ANCHORS:
+        return []
+    return [EXPERIMENT.control if row == "control" else row]
+
+
+def probed(wildcards):
+    """No file: the job is planned again once the probe behind its arms has run. See `settled`."""
+    if not PLAN_WITHOUT_RUNNING:
+        for arm in arms_behind(wildcards):
+            strategy = EXPERIMENT.rows[arm].strategy
+            if strategy in PROBES:
+                getattr(checkpoints, strategy).get()
+    return []
+
+
+def settled(wildcards):
+    """No file: the job is planned again once the probe and then the selection behind its arms are there.
+
+    A job that Snakemake plans behind one that runs stays planned, whatever comes out. Only what asks a checkpoint is looked
+    at again, and then compared by content: a probe that gives the same scores, or a selection that takes the same layers,
+    trains and scores nothing again, as in DVC.
+    """
+    probed(wildcards)
+    if not PLAN_WITHOUT_RUNNING:
+        for arm in arms_behind(wildcards):
+            checkpoints.select.get(arm=arm)
+    return []
+
+
+def all_settled(wildcards):
+    """`settled` for jobs that also show probes which no arm follows."""
+    if not PLAN_WITHOUT_RUNNING:
+        for name in [*PROBES, "fog_a_trend"]:
+            getattr(checkpoints, name).get()
+    return settled(wildcards)
 
 
 def model_of(wildcards):

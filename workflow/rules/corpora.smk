@@ -7,6 +7,7 @@ rule fetch:
         card="downloads/{archive}.{suffix}.card.json",
     log:
         "downloads/logs/{archive}.{suffix}.log",
+    localrule: True
     conda:
         "../../environment.yml"
     resources:
@@ -58,6 +59,7 @@ rule attribution:
         card=f"{WORK}/cards/attribution.json",
     log:
         f"{WORK}/logs/attribution.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:

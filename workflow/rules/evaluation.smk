@@ -29,6 +29,7 @@ rule anchor:
 
 rule synthesize:
     input:
+        settled,
         **SOURCES,
         checkpoint=model_of,
         archives=VOCODER_ARCHIVES,
@@ -59,6 +60,7 @@ rule synthesize:
 
 rule wer:
     input:
+        settled,
         manifest=rules.prepare.output.manifest,
         audio=f"{WORK}/audio/{{row}}/seed{{seed}}",
         archive=download("whisper_tiny_en"),
@@ -83,6 +85,7 @@ rule wer:
 
 rule mos:
     input:
+        settled,
         manifest=rules.prepare.output.manifest,
         audio=f"{WORK}/audio/{{row}}/seed{{seed}}",
         archive=download("distillmos"),
@@ -107,6 +110,7 @@ rule mos:
 
 rule units:
     input:
+        settled,
         manifest=rules.prepare.output.manifest,
         audio=f"{WORK}/audio/{{row}}/seed{{seed}}",
         tokens=shards(rules.tokenize.output.out),
@@ -136,6 +140,7 @@ rule units:
 
 rule embed:
     input:
+        settled,
         manifest=rules.prepare.output.manifest,
         audio=f"{WORK}/audio/{{row}}/seed{{seed}}",
         archives=lambda wildcards: encoder_archives(wildcards.embedding),
@@ -160,6 +165,7 @@ rule embed:
 
 rule fad:
     input:
+        settled,
         manifest=rules.prepare.output.manifest,
         reference=lambda wildcards: features(wildcards.embedding),
         evaluated=rules.embed.output.out,
@@ -197,6 +203,7 @@ METRICS = [
 
 rule scores:
     input:
+        settled,
         metrics=METRICS,
     output:
         out=f"{RESULTS}/scores/scores.csv",
@@ -219,6 +226,7 @@ rule scores:
 
 rule listening:
     input:
+        settled,
         manifest=rules.prepare.output.manifest,
         audio=[
             f"{WORK}/audio/{row}/seed{seed}"

@@ -1,7 +1,10 @@
-"""The frozen warm-up model under the three probes, and the layers that each arm takes from them."""
+"""The frozen warm-up model under the three probes, and the layers that each arm takes from them.
+
+All are checkpoints: what follows them is planned again by what they gave (see `settled`).
+"""
 
 
-rule fog_a:
+checkpoint fog_a:
     input:
         **SOURCES,
         warmup=rules.warmup.output.checkpoint,
@@ -25,7 +28,7 @@ rule fog_a:
         + " --card {output.card} 2>&1 | tee {log}"
 
 
-rule lasp:
+checkpoint lasp:
     input:
         **SOURCES,
         warmup=rules.warmup.output.checkpoint,
@@ -48,7 +51,7 @@ rule lasp:
         + " --card {output.card} 2>&1 | tee {log}"
 
 
-rule gradient_norm:
+checkpoint gradient_norm:
     input:
         **SOURCES,
         warmup=rules.warmup.output.checkpoint,
@@ -71,7 +74,7 @@ rule gradient_norm:
         + " --card {output.card} 2>&1 | tee {log}"
 
 
-rule fog_a_trend:
+checkpoint fog_a_trend:
     input:
         **SOURCES,
         snapshots=rules.warmup.output.snapshots,
@@ -100,15 +103,16 @@ PROBES = {
 }
 
 
-# A checkpoint, so that arms are re-trained only if the selection's content changed: the graph is looked at again after it.
 checkpoint select:
     input:
+        probed,
         probe=probe_of,
     output:
         out=f"{WORK}/selections/{{arm}}.json",
         card=f"{WORK}/selections/{{arm}}.json.card.json",
     log:
         f"{WORK}/logs/select/{{arm}}.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:

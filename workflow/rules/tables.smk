@@ -3,6 +3,7 @@
 
 rule collect:
     input:
+        all_settled,
         probes=list(PROBES.values()),
         selections=expand(rules.select.output.out, arm=EXPERIMENT.arms),
         curves=[rules.warmup.output.log]
@@ -17,6 +18,7 @@ rule collect:
         card=f"{WORK}/cards/collect.json",
     log:
         f"{WORK}/logs/collect.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
@@ -67,12 +69,14 @@ CARDS = [
 
 rule cards:
     input:
+        all_settled,
         cards=CARDS,
     output:
         out=directory(f"{RESULTS}/cards"),
         card=f"{WORK}/cards/cards.json",
     log:
         f"{WORK}/logs/cards.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
@@ -85,6 +89,7 @@ rule cards:
 
 rule tables:
     input:
+        all_settled,
         scores=rules.scores.output.out,
         probes=rules.collect.output.probes,
         selections=rules.collect.output.selections,
@@ -112,6 +117,7 @@ rule tables:
 
 rule figures:
     input:
+        all_settled,
         scores=rules.scores.output.out,
         probes=rules.collect.output.probes,
         selections=rules.collect.output.selections,
@@ -142,6 +148,7 @@ rule figures:
 
 rule page:
     input:
+        all_settled,
         scores=rules.scores.output.out,
         tables=rules.tables.output.out,
         figures=rules.figures.output.out,

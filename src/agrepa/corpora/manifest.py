@@ -96,7 +96,7 @@ def leaks(table: pd.DataFrame) -> list[str]:
     return found
 
 
-def evaluation_list(table: pd.DataFrame, domain: str, n: int, split: str = "test") -> list[str]:
+def evaluation_list(table: pd.DataFrame, split: str, domain: str, n: int) -> list[str]:
     """Ids of the first ``n`` clips of a domain in a split: always the same ones, and the first of any longer list.
 
     Raises CorpusError when there are fewer.

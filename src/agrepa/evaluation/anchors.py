@@ -23,7 +23,7 @@ def run(p: Experiment, row: str, manifest: Path, clips: Path, mel: list[Path], a
     ids = [
         clip
         for domain in DOMAINS
-        for clip in manifests.evaluation_list(table, domain, getattr(settings, f"anchor_{domain}_clips"))
+        for clip in manifests.evaluation_list(table, settings.split, domain, getattr(settings, f"anchor_{domain}_clips"))
     ]
     if row == "ground_truth":
         for clip in ids:

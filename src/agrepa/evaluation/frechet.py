@@ -194,7 +194,7 @@ def run(
     real, made = Features(reference, "embedding"), Features([evaluated], "embedding")
     settings, result, rows = p.evaluation.frechet, {}, []
     for domain in DOMAINS:
-        ids = manifests.evaluation_list(table, domain, getattr(p.evaluation, f"{domain}_clips"))
+        ids = manifests.evaluation_list(table, p.evaluation.split, domain, getattr(p.evaluation, f"{domain}_clips"))
         known = table[(table.split == "train") & (table.domain == domain)].id[: settings.reference_clips]
         if known.empty:
             raise ArtifactError(f"{manifest} has no {domain} clips in the training split, which are FAD's reference")

@@ -32,7 +32,7 @@ def folders_by_row(audio: list[Path]) -> dict[str, Path]:
     return rows
 
 
-def shared_clips(table: pd.DataFrame, folders: list[Path], count: int) -> list[str]:
+def shared_clips(table: pd.DataFrame, split: str, folders: list[Path], count: int) -> list[str]:
     """The first ``count`` clips of each domain's evaluation list that every folder has.
 
     Raises ArtifactError when there is none of a domain.
@@ -40,10 +40,10 @@ def shared_clips(table: pd.DataFrame, folders: list[Path], count: int) -> list[s
     shared = set.intersection(*({file.stem for file in folder.glob("*.flac")} for folder in folders))
     chosen = []
     for domain in DOMAINS:
-        listed = table.id[(table.split == "test") & (table.domain == domain) & table.id.isin(shared)].tolist()[:count]
+        listed = table.id[(table.split == split) & (table.domain == domain) & table.id.isin(shared)].tolist()[:count]
         if not listed:
             raise ArtifactError(
-                f"no {domain} test clip is in every one of {', '.join(map(str, folders))}: run their stages again"
+                f"no {domain} {split} clip is in every one of {', '.join(map(str, folders))}: run their stages again"
             )
         chosen += listed
     return chosen
@@ -55,7 +55,7 @@ def run(p: Experiment, manifest: Path, audio: list[Path], out: Path) -> None:
     One scale for all spectrograms: 0 and 255 are the lowest and highest log-mel value of all, which mels.json gives.
     """
     table, rows = manifests.read(manifest), folders_by_row(audio)
-    clips = shared_clips(table, list(rows.values()), p.reporting.listening_clips)
+    clips = shared_clips(table, p.evaluation.split, list(rows.values()), p.reporting.listening_clips)
     mels = {}
     for row, folder in rows.items():
         for clip in clips:

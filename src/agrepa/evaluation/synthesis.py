@@ -58,7 +58,7 @@ def run(
     sound = vocoder.load(settings.vocoder, p.mel, p.corpora.sample_rate, settings.griffin_lim_iterations, archives)
     out.mkdir(parents=True, exist_ok=True)
     for domain in DOMAINS:
-        ids = clips.first("test", domain, getattr(settings, f"{domain}_clips"))
+        ids = clips.first(settings.split, domain, getattr(settings, f"{domain}_clips"))
         tokens_of = foreign_tokens(ids, clips.mel.frames) if row == "control" else None
         batches = list(clips.in_batches(ids, 2 * p.training.batch_frames, tokens_of))
         for batch in track(batches, f"{row} {domain}", unit="batch"):

@@ -160,7 +160,7 @@ class Listener:
         }
 
 
-def listed_speech(table: pd.DataFrame, audio: Path) -> list[str]:
+def listed_speech(table: pd.DataFrame, split: str, audio: Path) -> list[str]:
     """The speech clips in a row's audio folder, which are the first ones of the evaluation list.
 
     Raises ArtifactError when the folder holds an unknown clip, no speech, or lacks a clip between those that it holds.
@@ -172,7 +172,7 @@ def listed_speech(table: pd.DataFrame, audio: Path) -> list[str]:
     speech = found & set(table.id[table.domain == "speech"])
     if not speech:
         raise ArtifactError(f"{audio} holds no speech clip: run the stage that writes it")
-    listed = manifests.evaluation_list(table, "speech", len(speech))
+    listed = manifests.evaluation_list(table, split, "speech", len(speech))
     missing = [clip for clip in listed if clip not in speech]
     if missing:
         raise ArtifactError(f"{audio / missing[0]}.flac is on the evaluation list and missing: run the stage that writes it")
@@ -185,7 +185,7 @@ def run(p: Experiment, manifest: Path, audio: Path, archive: Path, out: Path, ut
     Raises CorpusError when the normaliser leaves nothing of a clip's text, ArtifactError as ``listed_speech``.
     """
     table = manifests.read(manifest)
-    clips = table.set_index("id").loc[listed_speech(table, audio)]
+    clips = table.set_index("id").loc[listed_speech(table, p.evaluation.split, audio)]
     for clip, text in clips.text.items():
         if not normalise(text):
             raise CorpusError(f"{manifest}: {clip} says {text!r}, which has no word to count: drop the clip in its corpus")

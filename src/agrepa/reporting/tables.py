@@ -93,7 +93,7 @@ def _words(p: Experiment, name: str, tables: Path, paper: Paper) -> dict[str, An
         reading = table_layers.reading(frame)
     return {
         "title": TITLES[name],
-        "note": p.reporting.data_note,
+        "note": p.reporting.data_note + (" Scored on the validation split." if p.evaluation.split == "validation" else ""),
         "caption": caption(p, name),
         "reading": reading,
         "notes": [note for note in notes if note],

@@ -83,7 +83,7 @@ class Clips:
 
     def first(self, split: str, domain: str, count: int) -> list[str]:
         """The first ``count`` clips of a split and domain, in manifest order."""
-        return list(manifests.evaluation_list(self.table, domain, count, split=split))
+        return list(manifests.evaluation_list(self.table, split, domain, count))
 
     def teacher_widths(self) -> dict[str, int]:
         """Width of each domain's target vector."""

@@ -1,18 +1,21 @@
-"""A workspace of its own for every workflow test: the real Snakefile and the shipped demo, shrunk, on real recordings."""
+"""A workspace of its own for tests of the whole DAG: the real Snakefile and the shipped demo, shrunk, on real recordings."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 SHRUNK: dict[str, Any] = {
     "name": "demo",
     "arms": ["base", "ag_repa"],
@@ -53,6 +56,19 @@ SHRUNK: dict[str, Any] = {
     },
     "reporting": {"listening_clips": 1},
 }
+# What follows one arm's selection: its training, audio and metrics, and everything that shows all arms.
+ARM = Counter(("train", "synthesize", "wer", "mos", "units", *["embed", "fad"] * 2))
+ARM += Counter(("collect", "listening", "scores", "cards", "tables", "figures", "page"))
+
+
+def ran_by_dvc(output: str) -> Counter[str]:
+    """Stage -> jobs that DVC says it ran."""
+    return Counter(re.findall(r"^Running stage '([^'-]+)", output, re.M))
+
+
+def ran_by_snakemake(output: str) -> Counter[str]:
+    """Rule -> jobs that Snakemake says it ran."""
+    return Counter(re.findall(r"^(?:local)?(?:rule|checkpoint) ((?!all:)\w+):", output, re.M))
 
 
 def merge(data: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
@@ -94,14 +110,14 @@ class Workspace:
         path = self.folder / file
         path.write_text(yaml.safe_dump(merge(yaml.safe_load(path.read_text()), change), sort_keys=False))
 
+    def environment(self, given: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """``given`` with this interpreter's programs and the workspace's own copy of the package (a test may edit it) first."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{given['PATH']}"
+        return {**given, "PATH": path, "PYTHONPATH": str(self.folder / "src")}
+
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in the workspace; a failure shows its output."""
-        # The workspace's own copy of the package comes first, so that a test may edit it.
-        environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(self.folder / "src"),
-        }
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False)
         if check and done.returncode != 0:
             pytest.fail(f"{' '.join(command)} exited {done.returncode}:\n{(done.stdout + done.stderr)[-6000:]}")
         return done
@@ -110,6 +126,11 @@ class Workspace:
         """Run Snakemake on two cores and return what it printed."""
         done = self.run("snakemake", "--cores", "2", *words, check=check)
         return done.stdout + done.stderr
+
+    def commit(self, message: str) -> None:
+        """Commit everything that git does not ignore."""
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", message)
 
     def planned(self) -> dict[str, int]:
         """Rule -> number of jobs that a dry run plans."""
@@ -136,3 +157,25 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
     """A finished workspace to experiment on."""
     return finished.copy(tmp_path / "copy")
+
+
+@pytest.fixture(scope="session")
+def both(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A finished workspace in git, with DVC up to date beside Snakemake; copy it before changing it."""
+    space = finished.copy(tmp_path_factory.mktemp("both") / "space")
+    (space.folder / ".dvc").mkdir()
+    for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, space.folder / name)
+    space.run("git", "init", "--quiet")
+    space.run("git", "config", "user.email", "test@example.org")
+    space.run("git", "config", "user.name", "Test")
+    space.run("agrepa", "dvc", "render")
+    space.run("agrepa", "adopt", "dvc")
+    space.commit("finished")
+    return space
+
+
+@pytest.fixture
+def space(both: Workspace, tmp_path: Path) -> Workspace:
+    """A workspace of both engines to experiment on."""
+    return both.copy(tmp_path / "space")
