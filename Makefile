@@ -33,8 +33,9 @@ reproduce: $(READY)
 tables: $(READY)
 	agrepa rebuild --params $(PARAMS)
 
+# Two processes, one thread each: most tests wait for jobs of one thread that they start.
 test: $(READY)
-	python -m pytest
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 -m "not slurm"
 
 slurm-test: $(READY)
 	python -m pytest -m slurm

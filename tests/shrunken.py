@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 SHRUNK: dict[str, Any] = {
@@ -145,12 +146,28 @@ class Workspace:
         return counts
 
 
+def made_once(name: str, factory: pytest.TempPathFactory, make: Callable[[Path], None]) -> Workspace:
+    """The workspace ``name``, made by the first process of a parallel test run that asks for it and shared by all."""
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = shared / name, shared / f"{name}.done"
+    with FileLock(shared / f"{name}.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            done.touch()
+    return Workspace.at(folder)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace in which the whole shrunken demo has run once; copy it before changing it."""
-    space = Workspace(tmp_path_factory.mktemp("finished"))
-    space.snakemake()
-    return space
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        Workspace(folder).snakemake()
+
+    return made_once("finished", tmp_path_factory, make)
 
 
 @pytest.fixture
@@ -162,17 +179,20 @@ def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
 @pytest.fixture(scope="session")
 def both(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A finished workspace in git, with DVC up to date beside Snakemake; copy it before changing it."""
-    space = finished.copy(tmp_path_factory.mktemp("both") / "space")
-    (space.folder / ".dvc").mkdir()
-    for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
-        shutil.copy(ROOT / name, space.folder / name)
-    space.run("git", "init", "--quiet")
-    space.run("git", "config", "user.email", "test@example.org")
-    space.run("git", "config", "user.name", "Test")
-    space.run("agrepa", "dvc", "render")
-    space.run("agrepa", "adopt", "dvc")
-    space.commit("finished")
-    return space
+
+    def make(folder: Path) -> None:
+        space = finished.copy(folder)
+        (folder / ".dvc").mkdir()
+        for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
+            shutil.copy(ROOT / name, folder / name)
+        space.run("git", "init", "--quiet")
+        space.run("git", "config", "user.email", "test@example.org")
+        space.run("git", "config", "user.name", "Test")
+        space.run("agrepa", "dvc", "render")
+        space.run("agrepa", "adopt", "dvc")
+        space.commit("finished")
+
+    return made_once("both", tmp_path_factory, make)
 
 
 @pytest.fixture

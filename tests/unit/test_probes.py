@@ -47,7 +47,7 @@ def test_gradient_norm_equals_one_backward_a_clip(model, inputs):
     x, t, c, mask = inputs
     eps, mel = torch.randn_like(x), torch.randn_like(x)
     batch = Batch(["a", "b", "c"], mel, mask, c, torch.zeros(3), {})
-    scores = gradient_norm(model, Place("speech", 0, 0, batch, eps, x, t))
+    scores = gradient_norm(model, Place("speech", 0, batch, eps, x, t))
     for i in range(3):
         model.zero_grad()
         flow_matching_loss(model(x, t, c, mask), velocity(mel, eps), mask)[i].backward()

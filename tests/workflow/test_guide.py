@@ -60,7 +60,8 @@ def test_the_commands_of_the_guide_do_what_it_says(space, root):
             assert {path: path.read_bytes() for path in tables.glob("table*")} == wanted
 
     assert "Nothing to be done" in said["snakemake --cores 2"]
-    assert re.search(r"^total +408$", said["snakemake --cores 8 --config params=params/small.yaml"], re.M)
+    (jobs,) = set(re.findall(r"^total +(\d+)$", said["snakemake --cores 8 --config params=params/small.yaml"], re.M))
+    assert int(jobs) > 380
     assert "Nothing to be done" in said["snakemake --cores 2 -- work/demo/probes/fog_a.json"]
     report = (space.folder / "workflow.html").read_text()
     assert all(word in report for word in ("table2.csv", "scd_heatmap.png", "Figures", "fog_a"))

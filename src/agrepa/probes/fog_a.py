@@ -15,12 +15,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from agrepa.artifacts import load_tensors, write_json, write_table
+from agrepa.artifacts import load_tensors, write_table
 from agrepa.device import device
 from agrepa.model.conditioning import Condition
 from agrepa.model.dit import DiT
-from agrepa.probes.grid import Collector, Scores, frozen_objective, places, summarise
-from agrepa.progress import track
+from agrepa.probes.grid import Place, Scores, frozen_objective, measure, write
 from agrepa.tokens.sequence import vocabularies
 from agrepa.training.batches import Clips, Sources
 
@@ -66,13 +65,14 @@ def fog_a(model: DiT, x: Tensor, t: Tensor, condition: Condition, mask: Tensor, 
     return torch.stack(changes)
 
 
-def measure(p: Experiment, model: DiT, clips: Clips, count: int) -> dict[str, Scores]:
+def scores_of(p: Experiment, model: DiT, clips: Clips, count: int) -> dict[str, Scores]:
     """FoG-A on ``count`` validation clips a domain over the grid of t."""
     settings = p.probes.fog_a
-    collector = Collector(clips, model.depth, len(settings.times))
-    for place in track(list(places(p, clips, count, settings.times)), "FoG-A", unit="batch"):
-        collector.add(place, fog_a(model, place.x, place.t, place.batch.condition, place.batch.mask, settings.norm))
-    return collector.scores()
+
+    def score(place: Place) -> Tensor:
+        return fog_a(model, place.x, place.t, place.batch.condition, place.batch.mask, settings.norm)
+
+    return measure(p, clips, count, settings.times, "FoG-A", score)
 
 
 def trend(p: Experiment, snapshots: Path, out: Path, **sources: Unpack[Sources]) -> None:
@@ -82,7 +82,7 @@ def trend(p: Experiment, snapshots: Path, out: Path, **sources: Unpack[Sources])
     rows = []
     for path in sorted(snapshots.glob("*.safetensors"), key=lambda file: int(file.stem)):
         model.load_state_dict(load_tensors(path))
-        for domain, scores in measure(p, model, clips, p.probes.fog_a.trend_clips).items():
+        for domain, scores in scores_of(p, model, clips, p.probes.fog_a.trend_clips).items():
             rows += [(int(path.stem), domain, layer, float(v)) for layer, v in enumerate(scores.values.mean((1, 2)), 1)]
     write_table(out, pd.DataFrame(rows, columns=["step", "domain", "layer", "score"]))
 
@@ -91,8 +91,5 @@ def run(p: Experiment, warmup: Path, out: Path, **sources: Unpack[Sources]) -> N
     """FoG-A of the frozen warm-up checkpoint."""
     clips = Clips(p, sources)
     settings = p.probes.fog_a
-    scores = measure(p, frozen_objective(p, warmup, clips).dit, clips, settings.clips)
-    domains = {d: summarise(s, settings.times, p.probes.bootstrap, p.seed) for d, s in scores.items()}
-    write_json(
-        out, {"probe": "fog_a", "definition": f"relative change of the velocity, {settings.norm} norm", "domains": domains}
-    )
+    scores = scores_of(p, frozen_objective(p, warmup, clips).dit, clips, settings.clips)
+    write(p, out, "fog_a", f"relative change of the velocity, {settings.norm} norm", settings.times, scores)

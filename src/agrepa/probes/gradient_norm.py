@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Unpack
 
 import torch
 
-from agrepa.artifacts import write_json
 from agrepa.flow.path import flow_matching_loss, velocity
-from agrepa.probes.grid import Collector, frozen_objective, places, summarise
-from agrepa.progress import track
+from agrepa.probes.grid import frozen_objective, measure, write
 from agrepa.training.batches import Clips, Sources
 
 if TYPE_CHECKING:
@@ -42,15 +40,5 @@ def run(p: Experiment, warmup: Path, out: Path, **sources: Unpack[Sources]) -> N
     clips = Clips(p, sources)
     model = frozen_objective(p, warmup, clips).dit
     settings = p.probes.gradient_norm
-    collector = Collector(clips, model.depth, len(settings.times))
-    for place in track(list(places(p, clips, settings.clips, settings.times)), "gradient norm", unit="batch"):
-        collector.add(place, gradient_norm(model, place))
-    domains = {d: summarise(s, settings.times, p.probes.bootstrap, p.seed) for d, s in collector.scores().items()}
-    write_json(
-        out,
-        {
-            "probe": "gradient_norm",
-            "definition": "L2 norm of the flow-matching gradient over a block's parameters",
-            "domains": domains,
-        },
-    )
+    scores = measure(p, clips, settings.clips, settings.times, "gradient norm", lambda place: gradient_norm(model, place))
+    write(p, out, "gradient_norm", "L2 norm of the flow-matching gradient over a block's parameters", settings.times, scores)

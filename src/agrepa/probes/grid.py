@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,11 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
+from agrepa.artifacts import write_json
 from agrepa.device import device
 from agrepa.domains import DOMAINS
 from agrepa.flow.path import generator, point
+from agrepa.progress import track
 from agrepa.tokens.sequence import vocabularies
 from agrepa.training import checkpoint
 from agrepa.training.batches import Batch, Clips, clip_noise
@@ -40,7 +42,6 @@ class Place:
 
     domain: str
     time: int
-    first: int
     batch: Batch
     noise: Tensor
     x: Tensor
@@ -58,35 +59,31 @@ def places(p: Experiment, clips: Clips, count: int, times: list[float]) -> Itera
     """Every (domain, batch of validation clips, t), with noise fixed for each clip over all t."""
     where = device(p.training.accelerator)
     for domain in DOMAINS:
-        first = 0
         for batch in clips.in_batches(clips.first("validation", domain, count), 2 * p.training.batch_frames):
             batch = batch.to(where)
             eps = clip_noise(batch, p.flow.noise_scale, p.seed, "probe")
             for index, time in enumerate(times):
                 t = torch.full((len(batch.ids),), time, device=where)
-                yield Place(domain, index, first, batch, eps, point(batch.mel, eps, t), t)
-            first += len(batch.ids)
+                yield Place(domain, index, batch, eps, point(batch.mel, eps, t), t)
 
 
-class Collector:
-    """Gathers ``[L, B]`` scores of places into Scores of each domain."""
+def measure(
+    p: Experiment, clips: Clips, count: int, times: list[float], name: str, score: Callable[[Place], Tensor]
+) -> dict[str, Scores]:
+    """``score`` (of a place, ``[L, B]``) of every layer on ``count`` validation clips a domain over the grid of t."""
+    parts: dict[str, list[list[np.ndarray]]] = {domain: [[] for _ in times] for domain in DOMAINS}
+    families: dict[str, list[str]] = {domain: [] for domain in DOMAINS}
+    for place in track(list(places(p, clips, count, times)), name, unit="batch"):
+        parts[place.domain][place.time].append(score(place).double().cpu().numpy())
+        if place.time == 0:
+            families[place.domain] += [clips.table.family[clip] for clip in place.batch.ids]
+    return {d: Scores(np.stack([np.concatenate(batches, 1) for batches in parts[d]], 1), families[d]) for d in DOMAINS}
 
-    def __init__(self, clips: Clips, depth: int, times: int) -> None:
-        self.clips, self.depth, self.times = clips, depth, times
-        self.parts: dict[str, dict[tuple[int, int], np.ndarray]] = {domain: {} for domain in DOMAINS}
-        self.ids: dict[str, dict[int, list[str]]] = {domain: {} for domain in DOMAINS}
 
-    def add(self, place: Place, scores: Tensor) -> None:
-        self.parts[place.domain][place.time, place.first] = scores.double().cpu().numpy()
-        self.ids[place.domain][place.first] = place.batch.ids
-
-    def scores(self) -> dict[str, Scores]:
-        result = {}
-        for domain, parts in self.parts.items():
-            starts = sorted(self.ids[domain])
-            values = np.stack([np.concatenate([parts[t, s] for s in starts], 1) for t in range(self.times)], 1)
-            result[domain] = Scores(values, [self.clips.table.family[clip] for s in starts for clip in self.ids[domain][s]])
-        return result
+def write(p: Experiment, out: Path, name: str, definition: str, times: list[float], scores: dict[str, Scores]) -> None:
+    """The artifact of a probe: what it measures, and the summary of each domain."""
+    domains = {domain: summarise(found, times, p.probes.bootstrap, p.seed) for domain, found in scores.items()}
+    write_json(out, {"probe": name, "definition": definition, "domains": domains})
 
 
 def summarise(scores: Scores, times: list[float], samples: int, seed: int) -> dict[str, Any]:

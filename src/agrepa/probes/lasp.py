@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Unpack
 
 import torch
 
-from agrepa.artifacts import write_json
 from agrepa.model.dit import pool
-from agrepa.probes.grid import Collector, frozen_objective, places, summarise
-from agrepa.progress import track
+from agrepa.probes.grid import frozen_objective, measure, write
 from agrepa.training.batches import Clips, Sources
 from agrepa.training.objective import Objective
 
@@ -38,15 +36,5 @@ def run(p: Experiment, warmup: Path, out: Path, **sources: Unpack[Sources]) -> N
     clips = Clips(p, sources)
     objective = frozen_objective(p, warmup, clips)
     settings = p.probes.lasp
-    collector = Collector(clips, objective.dit.depth, len(settings.times))
-    for place in track(list(places(p, clips, settings.clips, settings.times)), "LASP", unit="batch"):
-        collector.add(place, lasp(objective, place))
-    domains = {d: summarise(s, settings.times, p.probes.bootstrap, p.seed) for d, s in collector.scores().items()}
-    write_json(
-        out,
-        {
-            "probe": "lasp",
-            "definition": "cosine of the projected layer and the teacher, frozen BiT-C projection",
-            "domains": domains,
-        },
-    )
+    scores = measure(p, clips, settings.clips, settings.times, "LASP", lambda place: lasp(objective, place))
+    write(p, out, "lasp", "cosine of the projected layer and the teacher, frozen BiT-C projection", settings.times, scores)
