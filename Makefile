@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help:
 	@echo "make reproduce   set up, then run the demo experiment: results/demo/ (about 20 minutes on 2 cores)"
-	@echo "make test        set up, then run every test"
+	@echo "make test        set up, then run the tests, but for those on SLURM"
 	@echo "make slurm-test  only the tests on a real one-node SLURM (needs root, slurmctld, slurmd, slurm-client and munge)"
 	@echo "make lint        ruff, mypy, snakefmt and snakemake --lint"
 	@echo "make tables      rebuild tables, figures and report from the stored scores alone"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -61,9 +62,13 @@ def stage(function: Callable[..., None]) -> Callable[..., None]:
     kinds |= {"card": Card}
 
     def command(**given: Any) -> None:
-        from agrepa.runner import running
+        from agrepa import params as schema
+        from agrepa import threads
 
         params, card = given.pop("params"), given.pop("card")
+        threads.limit(name, schema.load(params))
+        from agrepa.runner import running
+
         inputs = {k: [given[k]] for k in given if kinds[k] is In} | {k: given[k].split() for k in given if kinds[k] is Ins}
         inputs = {k: [Path(path) for path in paths] for k, paths in inputs.items()}
         outputs = {k: given[k] for k in given if kinds[k] is Out}
@@ -71,6 +76,9 @@ def stage(function: Callable[..., None]) -> Callable[..., None]:
         with running(name, params, wildcards, inputs, outputs, card) as (view, places):
             paths = {k: v if kinds[k] is Ins else v[0] for k, v in inputs.items()}
             function(view, **(given | paths | places))
+        # Only now are the outputs in their place, and the state no longer needed.
+        for state in (given[k] for k in given if kinds[k] is State):
+            shutil.rmtree(state, ignore_errors=True)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     command.__name__ = name

@@ -61,6 +61,8 @@ def show(
     for level, name, card in lineage.lineage(path, cards):
         if level <= depth:
             typer.echo(lineage.describe(level, name, card))
+    if lineage.changed_since(path, cards):
+        typer.echo(f"{path} has changed since: this is the history of what was written there, not of what is there now", err=True)
 
 
 @app.command()

@@ -95,4 +95,4 @@ def render(params: Path, root: Path) -> str:
 def check(params: Path, root: Path, path: Path) -> None:
     """StaleError when ``path`` is not what the Snakefile renders to now."""
     if not path.exists() or path.read_text(encoding="utf-8") != render(params, root):
-        raise StaleError(f"{path} is not what the Snakefile renders to: run `agrepa dvc render`")
+        raise StaleError(f"{path} is not what the Snakefile renders to: run `agrepa dvc render --params {params}`")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from agrepa import dvc
 from agrepa.errors import AgrepaError
 
 NOTHING = "Nothing to be done"
@@ -44,8 +45,10 @@ def dvc_pending() -> str:
 def adopt(engine: str, params: str) -> str:
     """Make ``engine`` ("snakemake" or "dvc") take the workspace as its own up-to-date state; returns what was done.
 
-    Raises AdoptionError when the other engine's dry run is not clean, with what it would still do.
+    Raises AdoptionError when the other engine's dry run is not clean, with what it would still do, and StaleError when dvc.yaml
+    is not what this experiment renders to.
     """
+    dvc.check(Path(params), Path.cwd(), Path("dvc.yaml"))
     touch = ["snakemake", "--touch", "--cores", "1", "--config", f"params={params}"]
     if engine == "dvc":
         # DVC writes large files anew when it takes them into its cache, in an order of its own; Snakemake goes by their times.

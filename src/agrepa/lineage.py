@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agrepa.artifacts import read_json
+from agrepa.artifacts import read_json, sha256
 from agrepa.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -58,6 +58,12 @@ def lineage(path: Path, cards: dict[str, dict[str, Any]]) -> Iterator[tuple[int,
                 yield from walk(parent, depth + 1)
 
     yield from walk(wanted, 0)
+
+
+def changed_since(path: Path, cards: dict[str, dict[str, Any]]) -> bool:
+    """Whether the file is no longer what its run card says was written."""
+    card = cards.get(str(path))
+    return card is not None and path.exists() and sha256(path) != card["outputs"][str(path)]
 
 
 def describe(depth: int, name: str, card: dict[str, Any] | None) -> str:

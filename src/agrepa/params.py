@@ -262,7 +262,7 @@ class LayerRule(Strict):
 
 
 class Arm(Strict):
-    """One row of the tables. Arms differ from each other in one key."""
+    """One row of the tables. Arms differ from each other only in which layers they align and with which weights."""
 
     label: str
     strategy: Literal["none", "fixed", "random", "lasp", "gradient_norm", "fog_a"]
@@ -300,6 +300,9 @@ class Archive(Strict):
     attribution: str
 
 
+RESERVED = {"ground_truth", "copy_synthesis", "control"}  # rows that are no arms
+
+
 class Experiment(Strict):
     """A whole experiment; see ``params/demo.yaml`` for what each key means."""
 
@@ -329,6 +332,10 @@ class Experiment(Strict):
 
     @model_validator(mode="after")
     def _rows_exist(self) -> Experiment:
+        if taken := sorted(RESERVED & set(self.rows)):
+            raise ValueError(f"arms.yaml must not have {', '.join(taken)}: the tables have rows of that name already")
+        if "base" not in self.arms or self.rows.get("base") is None or self.rows["base"].strategy != "none":
+            raise ValueError("arms must have 'base' with strategy none: every difference is taken to it")
         for arm in (*self.arms, self.control):
             if arm not in self.rows:
                 raise ValueError(f"arm {arm!r} is not in arms.yaml, which has: {', '.join(self.rows)}")

@@ -7,6 +7,7 @@ import io
 import re
 import shlex
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ LOGGING = re.compile(r"\s*2>&1 \| tee \S+\s*$")
 FROM_SCORES = ("tables", "figures", "page")
 
 
-def jobs(params: str, targets: tuple[str, ...] = ()) -> list[Any]:
+def jobs(params: str) -> list[Any]:
     """Every job of the Snakefile's graph, in an order that respects dependencies.
 
     Snakemake's public interface prints graphs but does not hand them out; hence its private one, and its pinned version.
@@ -31,7 +32,7 @@ def jobs(params: str, targets: tuple[str, ...] = ()) -> list[Any]:
     with contextlib.redirect_stderr(io.StringIO()), SnakemakeApi(quiet) as api:
         config = ConfigSettings(config={"params": params, "plan_without_running": True})
         flow = api.workflow(resource_settings=ResourceSettings(cores=1), config_settings=config, snakefile=Path("Snakefile"))
-        flow.dag(DAGSettings(targets=set(targets), forceall=True))
+        flow.dag(DAGSettings(forceall=True))
         workflow = flow._workflow
         workflow._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True, nolock=True)
         workflow._build_dag()
@@ -58,6 +59,8 @@ def rebuild(params: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for job in track(sorted(found, key=lambda job: FROM_SCORES.index(job.rule.name)), "rebuild", unit="rule"):
             words = shlex.split(command(job))
+            # The one beside this interpreter, whether or not its environment is activated.
+            words[0] = str(Path(sys.executable).with_name(words[0]))
             words[words.index("--card") + 1] = str(Path(folder) / "card.json")
             done = subprocess.run(words, capture_output=True, text=True, check=False)
             if done.returncode != 0:

@@ -1,4 +1,4 @@
-"""How every stage runs: threads, whole-or-nothing outputs, and a run card that says where they came from."""
+"""How every stage runs: whole-or-nothing outputs, and a run card that says where they came from."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from agrepa import params as schema
-from agrepa import stages
+from agrepa import stages, threads
 from agrepa.artifacts import sha256, write_json
 from agrepa.errors import ArtifactError
 
 LIBRARIES = ("agrepa", "torch", "torchaudio", "transformers", "ctranslate2", "numpy", "scipy", "pandas", "soundfile")
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @contextmanager
@@ -45,21 +45,17 @@ def running(
     Raises ArtifactError when an input is missing or the job did not write an output.
     """
     experiment = schema.load(params)
-    spec = stages.STAGES[stage]
-    threads = getattr(experiment.threads, spec.threads)
-    for variable in THREAD_VARIABLES:
-        os.environ[variable] = str(threads)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
     for name, paths in inputs.items():
         for path in paths:
             if not path.exists():
                 raise ArtifactError(f"{stage}: input {name} {path} does not exist: run the stage that writes it")
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
-    scratch = {path.parent: path.parent / f".partial-{os.getpid()}" for path in outputs.values()}
-    for folder in scratch.values():
-        folder.mkdir(parents=True, exist_ok=True)
+    scratch: dict[Path, Path] = {}
     try:
+        for folder in {path.parent for path in outputs.values()}:
+            folder.mkdir(parents=True, exist_ok=True)
+            # A name of its own also where jobs on several machines share the file system.
+            scratch[folder] = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
         consumed = {str(p): sha256(p) for paths in inputs.values() for p in paths}
         parameters, source = stages.values(stage, experiment, wildcards), stages.source_hash(stage, wildcards)
         fingerprint = [stage, wildcards, parameters, sorted(consumed.values()), source]
@@ -75,8 +71,8 @@ def running(
             "params": parameters,
             "inputs": consumed,
             "outputs": {str(p): sha256(scratch[p.parent] / p.name) for p in outputs.values()},
-            "seed": experiment.seed,
-            "threads": threads,
+            "seed": int(wildcards.get("seed", experiment.seed)),
+            "threads": threads.of(stage, experiment),
             "source": source,
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 2),
@@ -115,8 +111,8 @@ def _git() -> dict[str, Any] | None:
         return done.stdout.strip() if done.returncode == 0 else None
 
     commit = ask("rev-parse", "HEAD")
-    # results/ is what runs write: it makes no run differ from its commit.
-    changed = ask("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
+    # Files that are not tracked count as well: a new module is code that the commit does not have.
+    changed = ask("status", "--porcelain", "--", ":/Snakefile", ":/src", ":/workflow", ":/params", ":/requirements")
     return None if commit is None else {"commit": commit, "dirty": bool(changed)}
 
 

@@ -47,7 +47,7 @@ VOCODER = ("evaluation.vocoder", "evaluation.griffin_lim_iterations")
 STAGES = {
     "fetch": Stage(("agrepa.corpora.fetch",), ("archives.{archive}",)),
     "prepare": Stage(("agrepa.corpora.prepare",), ("corpora", "seed")),
-    "attribution": Stage(("agrepa.corpora.attribution",), ("archives",)),
+    "attribution": Stage(("agrepa.corpora.attribution",), ("archives", "evaluation.vocoder")),
     "mel": Stage(("agrepa.audio.mel_features",), ("mel", "corpora.sample_rate", "shards")),
     "mel_statistics": Stage(("agrepa.audio.mel_statistics",)),
     "encode": Stage(

@@ -40,6 +40,11 @@ def edited(folder, change):
             r"arm 'nonsense' is not in arms.yaml, which has: base, repa_l4",
         ),
         ({"demo.yaml": lambda d: d.update(control="repa_l4")}, r"control 'repa_l4' must be one of the arms"),
+        ({"demo.yaml": lambda d: d.update(arms=["ag_repa"], control="ag_repa")}, r"arms must have 'base' with strategy none"),
+        (
+            {"arms.yaml": lambda d: d.update(control=d["base"])},
+            r"arms.yaml must not have control: the tables have rows",
+        ),
         ({"demo.yaml": lambda d: d["model"].update(depth=2)}, r"arm 'ag_repa' asks for k = 3 layers and the model has 2"),
         ({"arms.yaml": lambda d: d["ag_repa"].update(k=0)}, r"arms.yaml: ag_repa.k: .*\(found 0\)"),
         ({"arms.yaml": lambda d: d["random"].update(weighting="score")}, r"strategy 'random' has no scores to weight layers by"),

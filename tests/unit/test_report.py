@@ -18,7 +18,7 @@ from test_tables import PAPER, ROOT, view, write_collected
 
 from agrepa.errors import ArtifactError
 from agrepa.params import Experiment
-from agrepa.reporting import figures, report, tables
+from agrepa.reporting import dag, figures, report, tables
 
 TEMPLATE = ROOT / "workflow" / "report" / "report.html.j2"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -137,13 +137,30 @@ def test_without_run_cards_the_page_says_so(demo: Experiment, results: Path, tmp
     assert "#card-" not in text
 
 
-def test_a_drawing_of_the_dag_takes_the_place_of_the_list(demo: Experiment, results: Path, tmp_path: Path) -> None:
-    dag = tmp_path / "dag.svg"
-    dag.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
-    report.run(view(demo, "report"), results, tmp_path / "page.html", TEMPLATE, dag)
+def test_the_graph_of_stages_is_the_one_that_the_cards_tell_of() -> None:
+    cards = [
+        {"stage": "fetch", "outputs": {"a": "1"}, "inputs": {}},
+        {"stage": "fetch", "outputs": {"b": "2"}, "inputs": {}},
+        {"stage": "prepare", "outputs": {"c": "3"}, "inputs": {"a": "1", "b": "2"}},
+        {"stage": "mel", "outputs": {"d": "4"}, "inputs": {"c": "3"}},
+        {"stage": "train", "outputs": {"e": "5"}, "inputs": {"c": "3", "d": "4", "outside": "6"}},
+    ]
+    graph = dag.stage_graph(cards)
+    assert set(graph.edges) == {("fetch", "prepare"), ("prepare", "mel"), ("mel", "train")}
+    assert graph.nodes["fetch"]["jobs"] == 2
+    assert {stage: row for stage, (_, row) in dag.places(graph).items()} == {"fetch": 0, "prepare": 1, "mel": 2, "train": 3}
+
+
+def test_the_page_draws_the_graph_of_its_cards(demo: Experiment, results: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    shutil.copytree(results, folder)
+    for name, outputs, inputs in (("prepare", {"c": "1"}, {}), ("mel<1>", {"d": "2"}, {"c": "1"})):
+        card = {"stage": name, "outputs": outputs, "inputs": inputs}
+        (folder / "cards" / f"{name[:3]}.card.json").write_text(json.dumps(card))
+    report.run(view(demo, "report"), folder, tmp_path / "page.html", TEMPLATE)
     text = (tmp_path / "page.html").read_text()
-    assert "data:image/svg+xml;base64," in text
-    assert '<ol class="stages">' not in text
+    assert text.count("<rect ") == 3 and text.count('marker-end="url(#arrow)"') == 1
+    assert "mel&lt;1&gt;</text>" in text
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
 """How stages run: whole outputs or none, run cards, and errors a person can act on."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from agrepa import params, runner, threads
 from agrepa.artifacts import read_json, sha256, write_json
 from agrepa.cli import app
 from agrepa.errors import ArtifactError
@@ -53,11 +57,41 @@ def test_an_output_that_was_not_written_and_an_input_that_is_missing_are_errors(
             pass
 
 
-def test_threads_come_from_the_params_and_not_from_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    with running("select", DEMO, {"arm": "base"}, {}, {"out": tmp_path / "o"}, tmp_path / "c") as (_, places):
-        assert os.environ["OMP_NUM_THREADS"] == "1"
+def test_threads_come_from_the_params_and_not_from_the_environment(monkeypatch):
+    for variable in threads.VARIABLES:
+        monkeypatch.setenv(variable, "7")
+    threads.limit("select", params.load(DEMO))
+    assert {os.environ[variable] for variable in threads.VARIABLES} == {"1"}
+
+
+def test_threads_are_limited_before_numpy_is_imported_which_reads_them_only_once():
+    code = "import sys, agrepa.cli, agrepa.threads; sys.exit('numpy' in sys.modules or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_card_of_a_trained_arm_has_its_own_seed(tmp_path):
+    with running("train", DEMO, {"arm": "base", "seed": "2"}, {}, {"out": tmp_path / "o"}, tmp_path / "c") as (_, places):
         places["out"].write_text("")
+    assert read_json(tmp_path / "c")["seed"] == 2
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".partial")] == []
+
+
+def test_a_module_that_git_does_not_know_yet_makes_the_tree_dirty(tmp_path):
+    package = tmp_path / "src" / "agrepa"
+    shutil.copytree(Path(runner.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.org"]
+    for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "code"]):
+        subprocess.run([*git, *words], cwd=tmp_path, check=True)
+    ask = [sys.executable, "-c", "from agrepa import runner; print(runner._git()['dirty'])"]
+
+    def dirty():
+        environment = os.environ | {"PYTHONPATH": str(tmp_path / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.run(ask, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+
+    (tmp_path / "workflow.html").write_text("what a run leaves is not code")
+    assert dirty() == "False"
+    (package / "mine.py").write_text("")
+    assert dirty() == "True"
 
 
 def test_the_command_line_prints_a_message_and_no_traceback(tmp_path):

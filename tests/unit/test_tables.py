@@ -51,8 +51,8 @@ def made_scores() -> pd.DataFrame:
             line = {"row": row, "metric": metric, "value": value, "low": value - 1.5, "high": value + 1.75, "seeds": 1}
             line["n"] = 110 if row in ROWS[:2] else 40
             line["card"] = f"work/demo/metrics/{row}/seed0/{file}.json.card.json"
-            if row in ("repa_l8", "ag_repa", "control"):
-                margin = 1 if metric == "speech_uer" and row != "repa_l8" else 20
+            if row in ("repa_l8", "ag_repa", "control") or (row in ROWS[:2] and "fad" in metric):
+                margin = 1 if (metric == "speech_uer" and row != "repa_l8") or row in ROWS[:2] else 20
                 gap = value - values[2]
                 line |= {"difference": gap, "difference_low": gap - margin, "difference_high": gap + margin}
             lines.append(line)
@@ -219,6 +219,30 @@ def test_readings_say_what_exceeds_its_interval(written: Path) -> None:
     ) in text
     assert "differs from Base beyond the interval in: speech UER (%) +15.5 [14.5, 16.5], worse." in text
     assert "no gain over Base exceeds its interval." in (written / "table3.md").read_text()
+
+
+def test_table2_warns_where_no_models_speech_is_intelligible(demo: Experiment, collected: Path, tmp_path: Path) -> None:
+    make(demo, collected, tmp_path / "out")
+    assert "differences of WER say nothing." in (tmp_path / "out/table2.md").read_text()
+    scores = made_scores()
+    scores.loc[(scores.metric == "speech_wer") & (scores.row == "base"), "value"] = 30.0
+    scores.to_csv(collected / "scores.csv", index=False)
+    make(demo, collected, tmp_path / "other")
+    assert "say nothing" not in (tmp_path / "other/table2.md").read_text()
+
+
+def test_an_arm_of_ones_own_stands_in_tables_2_and_3_without_values_of_the_paper(
+    demo: Experiment, collected: Path, tmp_path: Path
+) -> None:
+    own = demo.rows["ag_repa"].model_copy(update={"label": "Mine", "paper": {}})
+    make(demo.model_copy(update={"rows": demo.rows | {"ag_repa": own}}), collected, tmp_path / "out")
+    for table, value, paper in (
+        ("table2", "speech_wer", "paper_speech_wer"),
+        ("table3", "relative_gain_speech", "paper_relative_gain"),
+    ):
+        row = pd.read_csv(tmp_path / "out" / f"{table}.csv").set_index("method").loc["Mine"]
+        assert pd.notna(row[value]) and pd.isna(row[paper])
+    assert "| Mine |" in (tmp_path / "out/table3.md").read_text()
 
 
 def test_a_reading_without_any_sure_difference_says_so(demo: Experiment, collected: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_a_stale_pipeline_fails_the_check(space):
     space.edit("params/demo.yaml", {"arms": ["base"]})
     done = space.run("agrepa", "dvc", "render", "--check", check=False)
     assert done.returncode == 1
-    assert "dvc.yaml is not what the Snakefile renders to: run `agrepa dvc render`" in done.stderr
+    assert "dvc.yaml is not what the Snakefile renders to: run `agrepa dvc render --params params/demo.yaml`" in done.stderr
 
 
 def test_after_snakemake_and_adopt_dvc_has_nothing_to_do(both):
@@ -92,10 +92,18 @@ def followers(stage, stages):
     return found
 
 
+def test_adopting_is_refused_while_dvc_yaml_is_of_another_experiment(space):
+    done = space.run("agrepa", "adopt", "snakemake", "--params", "params/small.yaml", check=False)
+    assert done.returncode == 1
+    assert "run `agrepa dvc render --params params/small.yaml`" in done.stderr
+
+
 def test_every_number_can_be_followed_to_archives_and_commit(both):
     shown = both.run("agrepa", "show", "results/demo/scores/scores.csv").stdout
     assert "downloads/queen.deb  <- fetch at" in shown
     assert "work/demo/warmup/checkpoint.safetensors  <- warmup at" in shown
+    table = both.run("agrepa", "show", "results/demo/tables/table2.csv", "--depth", "1").stdout
+    assert "tables at" in table and "results/demo/scores/scores.csv  <- scores at" in table
     unknown = both.run("agrepa", "show", "nowhere.txt", check=False)
     assert unknown.returncode == 1
     assert "no run card mentions nowhere.txt" in unknown.stderr
@@ -120,6 +128,7 @@ def test_tables_figures_and_report_come_back_from_what_git_holds(both, tmp_path)
     for folder in ("tables", "figures"):
         shutil.rmtree(results / folder)
     (results / "report.html").unlink()
+    assert "<- tables at" in space.run("agrepa", "show", "results/demo/tables").stdout
     space.run("agrepa", "rebuild")
     assert {path.relative_to(clone): path.read_bytes() for path in results.rglob("*") if path.is_file()} == wanted
     assert not (clone / "work" / "demo" / "warmup").exists()

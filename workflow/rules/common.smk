@@ -41,6 +41,12 @@ VOCODER_ARCHIVES = (
     [download("hifigan")] if EXPERIMENT.evaluation.vocoder == "hifigan" else []
 )
 
+OWN_RECORDINGS = []
+if "folder" in EXPERIMENT.corpora.sources:
+    from agrepa.corpora import folder
+
+    OWN_RECORDINGS = folder.listed(EXPERIMENT.corpora.folder_csv)
+
 # (row, seed) of everything that is evaluated; the anchors do not depend on a training seed.
 ANCHORS = ["ground_truth", "copy_synthesis"]
 EVALUATED = [(row, EXPERIMENT.seed) for row in ANCHORS] + [
@@ -116,5 +122,5 @@ wildcard_constraints:
     seed=r"\d+",
     arm="|".join(EXPERIMENT.arms),
     encoder="|".join(ENCODER_ARCHIVES),
-    embedding="yamnet|aisfx",
+    embedding="|".join(ENCODER_ARCHIVES),
     stream="speech|audio|second",

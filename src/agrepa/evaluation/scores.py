@@ -178,7 +178,7 @@ def run(p: Experiment, metrics: list[Path], out: Path, values: Path, transcripts
         scores = ratio_scores(metric, found, p.evaluation.bootstrap, p.seed) if known else distance_scores(metric, found)
         for row, numbers in scores.items():
             line = {name: rounded(numbers.get(name)) for name in (*NUMBERS, "n", *DIFFERENCES)}
-            card = f"{found[row][0].path.as_posix()}.card.json"
+            card = " ".join(f"{measured.path.as_posix()}.card.json" for measured in found[row])
             lines.append({"row": row, "metric": metric, **line, "seeds": str(len(found[row])), "card": card})
     table = pd.DataFrame(lines, columns=COLUMNS)
     table = table.iloc[np.lexsort((table.metric, table.row.map(rows.index)))]

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from agrepa.artifacts import read_json
 from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
-from agrepa.reporting import figures, tables
+from agrepa.reporting import dag, figures, tables
 from agrepa.reporting.collected import labels, read_selections, selected
 from agrepa.reporting.figures_listening import image
 from agrepa.reporting.listening import Clip, read_clips
@@ -32,7 +32,7 @@ STAGES = (
     ("fog_a, lasp, gradient_norm", "probe every layer of the frozen model"),
     ("select", "choose layers and weights, one selection an arm"),
     ("train", "Phase II: every arm from the same warm-up"),
-    ("anchor, synthesize", "audio of every row from the same test clips"),
+    ("anchor, synthesize", "audio of every row from the same clips"),
     ("wer, units, mos, fad", "measure every row"),
     ("scores", "gather, with intervals and differences to Base"),
     ("tables, figures, report", "this page"),
@@ -42,14 +42,13 @@ TRAINING_FIGURES = ("loss_curves.png",)
 SCORE_FIGURES = ("differences.png", "scores.png")
 
 
-def run(p: Experiment, results: Path, out: Path, template: Path = TEMPLATE, dag: Path | None = None) -> None:
+def run(p: Experiment, results: Path, out: Path, template: Path = TEMPLATE) -> None:
     """Write the page.
 
     Args:
         results: ``results/<experiment>`` with ``scores/``, ``tables/``, ``figures/``, ATTRIBUTION.md and, where kept, ``cards/``.
         out: the HTML file.
         template: Jinja template of the page.
-        dag: SVG or PNG to show instead of the list of stages.
 
     Raises ArtifactError naming the file when a table, figure, clip, the attribution or the template is missing.
     """
@@ -66,7 +65,7 @@ def run(p: Experiment, results: Path, out: Path, template: Path = TEMPLATE, dag:
         name=p.name,
         note=p.reporting.data_note,
         stages=STAGES,
-        dag=None if dag is None else data_uri(dag),
+        dag=dag.drawing(results / "cards"),
         pages=pages,
         links=links(results / "tables" / "table2.cards.csv", cards),
         probe_figures=[picture(results / "figures" / name) for name in PROBE_FIGURES],
@@ -83,7 +82,7 @@ def run(p: Experiment, results: Path, out: Path, template: Path = TEMPLATE, dag:
 
 def data_uri(path: Path, content: bytes | None = None) -> str:
     """A file, or content with the path's suffix, as a data URI; ArtifactError when the file is missing."""
-    kinds = {".png": "image/png", ".svg": "image/svg+xml", ".flac": "audio/flac"}
+    kinds = {".png": "image/png", ".flac": "audio/flac"}
     if path.suffix not in kinds:
         raise ArtifactError(f"{path}: cannot stand in the page: give one of {', '.join(kinds)}")
     if content is None:

@@ -10,7 +10,7 @@ from agrepa.domains import DOMAINS
 from agrepa.reporting.collected import base_row, labels
 from agrepa.reporting.grid import Grid, count, interval, listed, printed
 from agrepa.reporting.metrics import METRICS
-from agrepa.reporting.table_scores import aligned, cell
+from agrepa.reporting.table_scores import aligned, belongs, cell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,9 +23,9 @@ GAIN = {"speech": "speech_fad_yamnet", "audio": "audio_fad_yamnet"}
 
 
 def shown(rows: Mapping[str, Arm], scores: pd.DataFrame) -> dict[str, str]:
-    """Rows of Table 3 with their labels: the arms run that stand in the paper's Table 3."""
+    """Rows of Table 3 with their labels: the arms run but for those of the paper's other tables."""
     found = labels(rows, list(scores["row"]))
-    return {row: label for row, label in found.items() if row in rows and "table3" in rows[row].paper}
+    return {row: label for row, label in found.items() if row in rows and belongs(rows[row], "table3")}
 
 
 def compute(rows: Mapping[str, Arm], scores: pd.DataFrame, selections: dict[str, Any], paper: Paper) -> pd.DataFrame:
@@ -34,7 +34,7 @@ def compute(rows: Mapping[str, Arm], scores: pd.DataFrame, selections: dict[str,
     base = base_row(rows, list(scores["row"]))
     lines = []
     for row, label in shown(rows, scores).items():
-        method = rows[row].paper["table3"]
+        method = rows[row].paper.get("table3")
         line: dict[str, Any] = {"method": label, "strategy": rows[row].strategy}
         for domain in DOMAINS:
             layers, weights = aligned(rows, selections, row, domain)
@@ -44,9 +44,9 @@ def compute(rows: Mapping[str, Arm], scores: pd.DataFrame, selections: dict[str,
             line |= cell(cells, row, metric.name)
         for domain, metric_name in GAIN.items():
             line |= {f"relative_gain_{domain}{end}": part for end, part in gain(cells, row, base, metric_name).items()}
-        line["paper_layers"] = paper.text("table3", method, "layers").replace(",", "")
+        line["paper_layers"] = "" if method is None else paper.text("table3", method, "layers").replace(",", "")
         for column in ("speech_fad", "audio_fad", "relative_gain", "convergence_steps"):
-            line[f"paper_{column}"] = paper.value("table3", method, column)
+            line[f"paper_{column}"] = None if method is None else paper.value("table3", method, column)
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -106,7 +106,10 @@ def reading(frame: pd.DataFrame) -> str:
     ranked = frame[frame["speech_fad_yamnet"].notna()]
     if len(ranked) < 2:
         return "Fewer than two strategies were run: there is no order to read."
-    order = [list(ranked.sort_values(column, kind="stable")["method"]) for column in ("speech_fad_yamnet", "paper_speech_fad")]
+    order = [
+        list(ranked.dropna(subset=column).sort_values(column, kind="stable")["method"])
+        for column in ("speech_fad_yamnet", "paper_speech_fad")
+    ]
     sure = []
     for domain in DOMAINS:
         name = f"relative_gain_{domain}"

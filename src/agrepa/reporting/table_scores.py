@@ -8,7 +8,7 @@ import pandas as pd
 
 from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
-from agrepa.reporting.collected import labels, selected
+from agrepa.reporting.collected import ANCHORS, CONTROL, labels, selected
 from agrepa.reporting.grid import EMPTY, Grid, count, interval, listed, printed
 from agrepa.reporting.metrics import GROUPS, METRICS, Metric
 
@@ -18,13 +18,19 @@ if TYPE_CHECKING:
     from agrepa.params import Arm
     from agrepa.reporting.paper import Paper
 
+UNINTELLIGIBLE = 80  # percent of words wrong
 DIFFERENCE_COLUMNS = ["method", "arm", "metric", "difference", "low", "high", "n"]
 
 
 def shown(rows: Mapping[str, Arm], scores: pd.DataFrame) -> dict[str, str]:
-    """Rows of Table 2 with their labels: anchors, the arms run that stand in the paper's Table 2, control."""
+    """Rows of Table 2 with their labels: anchors, the arms run but for those of the paper's other tables, control."""
     found = labels(rows, list(scores["row"]))
-    return {row: label for row, label in found.items() if row not in rows or "table2" in rows[row].paper}
+    return {row: label for row, label in found.items() if row not in rows or belongs(rows[row], "table2")}
+
+
+def belongs(arm: Arm, table: str) -> bool:
+    """Whether an arm is shown in a table: the paper has it there, or has it nowhere because it is the reader's own."""
+    return table in arm.paper or not arm.paper
 
 
 def compute(rows: Mapping[str, Arm], scores: pd.DataFrame, selections: dict[str, Any], paper: Paper) -> pd.DataFrame:
@@ -33,7 +39,7 @@ def compute(rows: Mapping[str, Arm], scores: pd.DataFrame, selections: dict[str,
     lines = []
     for row, label in shown(rows, scores).items():
         line: dict[str, Any] = {"method": label}
-        method = rows[row].paper["table2"] if row in rows else None
+        method = rows[row].paper.get("table2") if row in rows else None
         for metric in METRICS:
             line |= cell(cells, row, metric.name)
             if metric.paper:
@@ -75,7 +81,7 @@ def provenance(rows: Mapping[str, Arm], scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences(rows: Mapping[str, Arm], scores: pd.DataFrame) -> pd.DataFrame:
-    """Paired differences to Base where there are any; ``arm`` is empty for a row that is none (the control)."""
+    """Paired differences to Base where there are any; ``arm`` is empty for a row that is none (anchors, the control)."""
     order = {metric.name: position for position, metric in enumerate(METRICS)}
     lines = []
     for row, label in labels(rows, list(scores["row"])).items():
@@ -156,9 +162,17 @@ def beyond(gaps: pd.DataFrame) -> list[tuple[str, str]]:
     return found
 
 
+def unintelligible(frame: pd.DataFrame) -> str:
+    """A warning where the judge understands next to nothing of any arm, so that its errors say nothing about one or another."""
+    arms = frame[~frame["method"].isin([*ANCHORS.values(), *CONTROL.values()])]
+    if arms.empty or not arms["speech_wer"].min() > UNINTELLIGIBLE:
+        return ""
+    return f"The judge understands no model's speech (every WER is above {UNINTELLIGIBLE} %): differences of WER say nothing."
+
+
 def control_note(gaps: pd.DataFrame) -> str:
     """What the control says about the model listening to its tokens; empty without a control."""
-    control = gaps[gaps["arm"] == ""]
+    control = gaps[gaps["method"] == CONTROL["control"]]
     if control.empty:
         return ""
     sure = [words for _, words in beyond(control)]

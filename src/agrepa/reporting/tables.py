@@ -88,7 +88,8 @@ def _words(p: Experiment, name: str, tables: Path, paper: Paper) -> dict[str, An
         reading, notes = table_scd.reading(frame), []
     elif name == "table2":
         reading = table_scores.reading(_differences(tables, frame))
-        notes.insert(0, table_scores.control_note(read_frame(tables / "table2.differences.csv")))
+        notes.insert(0, table_scores.unintelligible(frame))
+        notes.insert(1, table_scores.control_note(read_frame(tables / "table2.differences.csv")))
     else:
         reading = table_layers.reading(frame)
     return {

@@ -172,7 +172,6 @@ class Run:
             hook(step, model)
 
     def finish(self, checkpoint_out: Path, log_out: Path) -> None:
-        """Write the outputs and drop the resumable state."""
+        """Write the outputs. The resumable state is left until they are in their place."""
         self.save(checkpoint_out)
         write_table(log_out, self.log)
-        shutil.rmtree(self.state, ignore_errors=True)
