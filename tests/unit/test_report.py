@@ -148,7 +148,17 @@ def test_the_graph_of_stages_is_the_one_that_the_cards_tell_of() -> None:
     graph = dag.stage_graph(cards)
     assert set(graph.edges) == {("fetch", "prepare"), ("prepare", "mel"), ("mel", "train")}
     assert graph.nodes["fetch"]["jobs"] == 2
-    assert {stage: row for stage, (_, row) in dag.places(graph).items()} == {"fetch": 0, "prepare": 1, "mel": 2, "train": 3}
+    assert dag.places(dag.layered(graph)) == {("fetch", 0): 0, ("prepare", 1): 0, ("mel", 2): 0, ("train", 3): 0}
+
+
+def test_a_line_to_a_later_row_passes_between_the_stages_of_the_rows_before() -> None:
+    read = {"a": [], "b": ["a"], "c": ["b"], "late": ["a", "c"], "side": ["a"], "end": ["side", "late"]}
+    graph = dag.stage_graph([{"stage": s, "outputs": {s: "1"}, "inputs": dict.fromkeys(r, "1")} for s, r in read.items()])
+    drawn = dag.layered(graph)
+    assert all(target[1] == source[1] + 1 for source, target in drawn.edges)
+    assert {("side", row) for row in (1, 2, 3)} <= set(drawn), "the line from side to end has a place in rows 2 and 3"
+    at = dag.places(drawn)
+    assert len({(x, row) for (_, row), x in at.items()}) == len(at), "nothing stands on anything else"
 
 
 def test_the_page_draws_the_graph_of_its_cards(demo: Experiment, results: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import networkx
 
 from agrepa.artifacts import read_json
 
+Point = tuple[str, int]  # a stage, and the row where it or a line from it stands
 WIDTH, HEIGHT, GAP_X, GAP_Y = 132, 26, 14, 24  # of a box and between boxes, in pixels
 
 
@@ -29,16 +30,27 @@ def stage_graph(cards: list[dict[str, Any]]) -> networkx.DiGraph:
     return reduced
 
 
-def places(graph: networkx.DiGraph) -> dict[str, tuple[float, int]]:
-    """Stage -> (x of its middle in boxes from the centre line, row): each stage in the row behind the last that it reads from.
+def layered(graph: networkx.DiGraph) -> networkx.DiGraph:
+    """The graph with every stage in the row behind the last that it reads from, and lines that pass rows as points in them.
 
-    Within a row stages stand in the order of those they read from, so that few lines cross.
+    A stage has one line downwards, from which the lines to its readers branch off.
     """
-    found: dict[str, tuple[float, int]] = {}
-    for row, stages in enumerate(networkx.topological_generations(graph)):
-        above = {stage: [found[parent][0] for parent in graph.predecessors(stage)] for stage in stages}
-        ordered = sorted(stages, key=lambda stage: (sum(above[stage]) / max(len(above[stage]), 1), stage))
-        found |= {stage: (column - (len(ordered) - 1) / 2, row) for column, stage in enumerate(ordered)}
+    rows = {stage: row for row, stages in enumerate(networkx.topological_generations(graph)) for stage in stages}
+    drawn = networkx.DiGraph()
+    for stage, row in rows.items():
+        drawn.add_node((stage, row))
+        for reader in graph.successors(stage):
+            networkx.add_path(drawn, [*((stage, passed) for passed in range(row, rows[reader])), (reader, rows[reader])])
+    return drawn
+
+
+def places(drawn: networkx.DiGraph) -> dict[Point, float]:
+    """Point -> x of its middle in boxes from the centre line; a row stands in the order of what is above it, so few lines cross."""
+    found: dict[Point, float] = {}
+    for points in networkx.topological_generations(drawn):
+        above = {point: [found[parent] for parent in drawn.predecessors(point)] for point in points}
+        ordered = sorted(points, key=lambda point: (sum(above[point]) / max(len(above[point]), 1), point))
+        found |= {point: column - (len(ordered) - 1) / 2 for column, point in enumerate(ordered)}
     return found
 
 
@@ -47,18 +59,24 @@ def drawing(folder: Path) -> str:
     graph = stage_graph([read_json(path) for path in sorted(folder.glob("*.json"))])
     if not graph.number_of_edges():
         return ""
-    at = places(graph)
-    half = max(abs(x) for x, _ in at.values()) + 0.5
-    width, height = 2 * half * (WIDTH + GAP_X), (max(row for _, row in at.values()) + 1) * (HEIGHT + GAP_Y)
-    middle = {stage: ((x + half) * (WIDTH + GAP_X), row * (HEIGHT + GAP_Y) + GAP_Y / 2) for stage, (x, row) in at.items()}
+    drawn = layered(graph)
+    at = places(drawn)
+    half = max(map(abs, at.values())) + 0.5
+    width, height = 2 * half * (WIDTH + GAP_X), (max(row for _, row in at) + 1) * (HEIGHT + GAP_Y)
+    middle = {point: ((x + half) * (WIDTH + GAP_X), point[1] * (HEIGHT + GAP_Y) + GAP_Y / 2) for point, x in at.items()}
+    stages = {stage: min(row for other, row in drawn if other == stage) for stage in graph}
     lines = []
-    for source, target in sorted(graph.edges):
+    for source, target in sorted(drawn.edges):
         (x1, y1), (x2, y2) = middle[source], middle[target]
-        y1, bend = y1 + HEIGHT, (y2 - y1 - HEIGHT) / 2
-        path = f"M{x1:g} {y1:g}C{x1:g} {y1 + bend:g} {x2:g} {y2 - bend:g} {x2:g} {y2:g}"
-        lines.append(f'<path d="{path}" fill="none" stroke="#767676" marker-end="url(#arrow)"/>')
-    for stage, (x, y) in sorted(middle.items()):
-        jobs = graph.nodes[stage]["jobs"]
+        y1 += HEIGHT
+        curve = f"M{x1:g} {y1:g}C{x1:g} {(y1 + y2) / 2:g} {x2:g} {(y1 + y2) / 2:g} {x2:g} {y2:g}"
+        # A line that only passes this row goes straight through it.
+        ends = stages[target[0]] == target[1]
+        curve += "" if ends else f"V{y2 + HEIGHT:g}"
+        marker = ' marker-end="url(#arrow)"' if ends else ""
+        lines.append(f'<path d="{curve}" fill="none" stroke="#767676"{marker}/>')
+    for stage, row in sorted(stages.items()):
+        (x, y), jobs = middle[stage, row], graph.nodes[stage]["jobs"]
         words = escape(stage) + (f" \N{MULTIPLICATION SIGN} {jobs}" if jobs > 1 else "")
         lines.append(
             f'<rect x="{x - WIDTH / 2:g}" y="{y:g}" width="{WIDTH}" height="{HEIGHT}" rx="4" fill="#eef3f8" stroke="#0072b2"/>'
