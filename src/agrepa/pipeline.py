@@ -61,7 +61,10 @@ def rebuild(params: Path) -> None:
             words = shlex.split(command(job))
             # The one beside this interpreter, whether or not its environment is activated.
             words[0] = str(Path(sys.executable).with_name(words[0]))
-            words[words.index("--card") + 1] = str(Path(folder) / "card.json")
+            place = words.index("--card") + 1
+            kept, words[place] = Path(words[place]), str(Path(folder) / "card.json")
             done = subprocess.run(words, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 raise AgrepaError(f"{job.rule.name}: {(done.stderr or done.stdout).strip()[-2000:]}")
+            if kept.exists():
+                kept.touch()  # as new as what it tells of, or Snakemake would make that again
