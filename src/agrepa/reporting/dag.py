@@ -45,7 +45,7 @@ def layered(graph: networkx.DiGraph) -> networkx.DiGraph:
 
 
 def places(drawn: networkx.DiGraph) -> dict[Point, float]:
-    """Point -> x of its middle in boxes from the centre line; a row stands in the order of what is above it, so few lines cross."""
+    """Point -> x of its middle, in boxes from the centre line; rows stand in the order of what is above, so few lines cross."""
     found: dict[Point, float] = {}
     for points in networkx.topological_generations(drawn):
         above = {point: [found[parent] for parent in drawn.predecessors(point)] for point in points}
