@@ -112,7 +112,7 @@ def layout(frame: pd.DataFrame, gaps: pd.DataFrame) -> list[Grid]:
             (method, *(_gap(table, method, metric.name) for metric in known)) for method in dict.fromkeys(gaps["method"])
         )
         titles = tuple(metric.full_title for metric in known)
-        grids.append(Grid("Difference to Base", ("method", *titles), rows, ("",) * (len(known) + 1)))
+        grids.append(Grid("Difference to Base", ("method", *titles), rows, ("", *(metric.name for metric in known))))
     return grids
 
 
