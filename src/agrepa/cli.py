@@ -1,4 +1,4 @@
-"""The command line: what a subcommand is, and how a function that names inputs and outputs becomes one that runs a stage."""
+"""The command line: what a subcommand is, and how a function that names inputs and outputs becomes one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import typer
 
 from agrepa.errors import AgrepaError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="AG-REPA: every stage of the experiment, and what surrounds it.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Every stage of the experiment."
+)
 
 
 ParamsFile = Annotated[Path, typer.Option(help="Experiment file, e.g. params/demo.yaml.")]
