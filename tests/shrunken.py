@@ -103,8 +103,13 @@ class Workspace:
 
     def copy(self, folder: Path) -> Workspace:
         """The same workspace elsewhere, with all that was built in it and its times."""
-        shutil.copytree(self.folder, folder, symlinks=True)
+        shutil.copytree(self.folder, folder, symlinks=True, copy_function=self._copy)
         return self.at(folder)
+
+    def _copy(self, source: str, target: str) -> None:
+        """Link what nobody writes into, downloads and DVC's cache, which would fill the disk; copy the rest, with its times."""
+        inside = Path(source).relative_to(self.folder).parts
+        (os.link if inside[0] == "downloads" or inside[:2] == (".dvc", "cache") else shutil.copy2)(source, target)
 
     def edit(self, file: str, change: dict[str, Any]) -> None:
         """Change keys of a YAML file."""
