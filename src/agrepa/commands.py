@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from agrepa.cli import ParamsFile, app, reported
+from agrepa.subcommand import ParamsFile, app, reported
 
 dvc_app = typer.Typer(no_args_is_help=True, help="dvc.yaml, rendered from the Snakefile.")
 app.add_typer(dvc_app, name="dvc")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agrepa.cli import In, Ins, Out, Params, State, Wildcard, stage
+from agrepa.subcommand import In, Ins, Out, Params, State, Wildcard, stage
 
 
 @stage
@@ -149,7 +149,7 @@ def anchor(params: Params, row: Wildcard, manifest: In, clips: In, mel: Ins, arc
 
 @stage
 def synthesize(params: Params, row: Wildcard, seed: Wildcard, checkpoint: In, archives: Ins, out: Out, **sources: Any) -> None:
-    """Audio of an arm, or of the control, from the test split's tokens."""
+    """Audio of an arm, or of the control, from the tokens of the evaluated clips."""
     from agrepa.evaluation import synthesis
 
     synthesis.run(params, row, seed, checkpoint, archives, out, **sources)
