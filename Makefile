@@ -12,7 +12,7 @@ help:
 	@echo "make reproduce   set up, then run the demo experiment: results/demo/ (about 20 minutes on 2 cores)"
 	@echo "make test        set up, then run the tests, but for those on SLURM"
 	@echo "make slurm-test  only the tests on a real one-node SLURM (needs root, slurmctld, slurmd, slurm-client and munge)"
-	@echo "make lint        ruff, mypy, snakefmt and snakemake --lint"
+	@echo "make lint        ruff, mypy, codespell, snakefmt and snakemake --lint"
 	@echo "make tables      rebuild tables, figures and report from the stored scores alone"
 	@echo "settings:        PARAMS=params/small.yaml CORES=8 PYTHON=/path/to/python3.11"
 
@@ -44,6 +44,7 @@ lint: $(READY)
 	ruff check src tests requirements
 	ruff format --check src tests requirements
 	mypy
+	codespell src tests docs params workflow README.md CONTRIBUTING.md CHANGELOG.md
 	snakefmt --check Snakefile workflow/rules
 	snakemake --lint
 

@@ -3,19 +3,50 @@
 from snakemake.utils import min_version
 
 from agrepa import params as schema
+from agrepa.evaluation import rows
+from agrepa.pipeline.workflow import Workflow
 
 min_version("9.27")
 
 PARAMS = config.get("params", "params/demo.yaml")
 EXPERIMENT = schema.load(PARAMS)
+FLOW = Workflow(EXPERIMENT, PARAMS)
 WORK = f"work/{EXPERIMENT.name}"
 RESULTS = f"results/{EXPERIMENT.name}"
+job, every = FLOW.job, FLOW.every
+RUN = "{params.command} 2>&1 | tee {log}"
 
 
 report: "workflow/report/workflow.rst"
 
 
-include: "workflow/rules/common.smk"
+wildcard_constraints:
+    archive="[a-z0-9_]+",
+    suffix="deb|whl",
+    shard=r"\d+",
+    seed=r"\d+",
+    row="[a-z0-9_]+",
+    arm="|".join(EXPERIMENT.arms),
+    encoder="|".join(EXPERIMENT.encoders),
+    embedding="|".join(EXPERIMENT.encoders),
+    stream="|".join(FLOW.streams),
+    store="|".join(FLOW.stores),
+
+
+# What every rule has in common: a command of `agrepa`, made from its stage's signature and its own files of the same names.
+rule stage:
+    output:
+        touch("never"),
+    log:
+        "never.log",
+    conda:
+        f"{workflow.basedir}/environment.yml"
+    params:
+        command="",
+    shell:
+        RUN
+
+
 include: "workflow/rules/corpora.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/warmup.smk"
@@ -29,9 +60,7 @@ rule all:
     default_target: True
     input:
         # Models and metrics are asked for by name: a failed arm must fail the run, never leave its old number in a table.
-        expand(
-            rules.train.output.checkpoint, arm=EXPERIMENT.arms, seed=EXPERIMENT.seeds
-        ),
+        every(rules.train.output.checkpoint),
         METRICS,
         rules.tables.output,
         rules.figures.output,

@@ -34,7 +34,7 @@ def archive(demo: params.Experiment) -> Callable[[str], Path]:
         folder = os.environ.get("AGREPA_ARCHIVES")
         if folder:
             return Path(folder) / demo.archives[name].file
-        from agrepa.corpora.fetch import fetch
+        from agrepa.archives.fetch import fetch
 
         return fetch(demo.archives[name])
 

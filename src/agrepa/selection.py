@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agrepa.artifacts import read_json, write_json
+from agrepa.alignment.ranking import equal, top_k, weights
+from agrepa.artifacts.files import read_json, write_json
 from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
+from agrepa.job import Ins, Out, Wildcard
 
 if TYPE_CHECKING:
-    from agrepa.params import Experiment, LayerRule
+    from agrepa.params.arms import LayerRule
+    from agrepa.params.stages import SelectSettings
 
 
 def fixed_layers(rule: LayerRule, depth: int) -> list[int]:
@@ -35,45 +37,31 @@ def fixed_layers(rule: LayerRule, depth: int) -> list[int]:
     return layers
 
 
-def top_k(scores: list[float], k: int) -> list[int]:
-    """The k layers (from 1) of highest score, best first; of equal scores the shallower layer wins."""
-    if k > len(scores):
-        raise ArtifactError(f"k = {k} layers were asked for and the model has {len(scores)}: lower the arm's k")
-    return [int(i) + 1 for i in np.argsort(-np.asarray(scores), kind="stable")[:k]]
+def run(p: SelectSettings, *, arm: Wildcard, probe: Ins, out: Out) -> None:
+    """Write selection.json: per domain the layers (from 1), the weights, and the scores with intervals they came from.
 
+    Args:
+        probe: the result of the probe that the arm's strategy names; none where it names none.
 
-def weights(scores: list[float]) -> list[float]:
-    """lambda_k = score_k / sum of the selected scores (Eq. 11); they sum to 1.
-
-    Raises ArtifactError when a score is not positive: such scores cannot be weights.
+    Raises ArtifactError when the strategy needs a probe and there is not exactly one.
     """
-    if min(scores) <= 0:
-        raise ArtifactError(f"scores {scores} cannot be weights because one is not positive: use weighting: equal")
-    return [score / sum(scores) for score in scores]
-
-
-def run(p: Experiment, arm: str, probe: Path | None, out: Path) -> None:
-    """Write selection.json: per domain the layers (from 1), the weights, and the scores with intervals they came from."""
-    row = p.rows[arm]
     domains: dict[str, Any] = {}
-    measured = None if probe is None else read_json(probe)["domains"]
     for domain in DOMAINS:
         scores = low = high = None
-        if row.strategy == "none":
+        if p.strategy == "none":
             layers = []
-        elif row.layers is not None:
-            layers = fixed_layers(row.layers, p.model.depth)
-        elif row.strategy == "random":
+        elif p.layers is not None:
+            layers = fixed_layers(p.layers, p.depth)
+        elif p.strategy == "random":
             # One draw for both domains, as in the paper's random control.
-            order = np.random.default_rng(p.seed).permutation(p.model.depth)
-            layers = sorted(int(i) + 1 for i in order[: row.k])
+            order = np.random.default_rng(p.seed).permutation(p.depth)
+            layers = sorted(int(i) + 1 for i in order[: p.k])
         else:
-            if measured is None or row.k is None:
-                raise ArtifactError(f"arm {arm!r}: strategy {row.strategy!r} needs its probe's result")
-            layers = top_k(measured[domain]["score"], row.k)
-            scores, low, high = ([measured[domain][name][layer - 1] for layer in layers] for name in ("score", "low", "high"))
-        share = weights(scores) if row.weighting == "score" and scores else [1 / len(layers) for _ in layers]
+            if len(probe) != 1 or p.k is None:
+                raise ArtifactError(f"arm {arm!r}: strategy {p.strategy!r} needs its k and the one result of its probe")
+            measured = read_json(probe[0])["domains"][domain]
+            layers = top_k(measured["score"], p.k)
+            scores, low, high = ([measured[name][layer - 1] for layer in layers] for name in ("score", "low", "high"))
+        share = weights(scores) if p.weighting == "score" and scores else equal(len(layers))
         domains[domain] = {"layers": layers, "weights": share, "scores": scores, "low": low, "high": high}
-    write_json(
-        out, {"arm": arm, "strategy": row.strategy, "weighting": row.weighting, "depth": p.model.depth, "domains": domains}
-    )
+    write_json(out, {"arm": arm, "strategy": p.strategy, "weighting": p.weighting, "depth": p.depth, "domains": domains})

@@ -1,13 +1,24 @@
-"""A small model with weights that do something: adaLN-Zero starts as the identity, which would hide mistakes."""
+"""What the tests of the method share: a small model whose weights do something, a small experiment, and its random features."""
 
+import dataclasses
+
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from agrepa.artifacts.features import index, write_shard
+from agrepa.artifacts.files import write_json, write_table
+from agrepa.corpora import manifest as manifests
+from agrepa.data.dataset import Dataset
+from agrepa.model.backbone import build
 from agrepa.model.conditioning import Condition, frame_positions
-from agrepa.model.dit import DiT
-from agrepa.params import Model
+from agrepa.params.model import Model
+from agrepa.params.stages import Settings
+from agrepa.pipeline.keys import fill, lookup
 
 BANDS, VOCABULARIES = 10, [11, 7]
+SMALL_BANDS = 6
 
 
 def condition(lengths, tokens, frames, rate=0.8):
@@ -26,16 +37,25 @@ def make_condition():
     return condition
 
 
+def stir(module):
+    """Give weights to what adaLN-Zero starts at zero: the identity would hide mistakes."""
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if "modulation" in name or "proj_out" in name:
+                parameter.normal_(std=0.2)
+    return module.eval()
+
+
+@pytest.fixture
+def stirred():
+    return stir
+
+
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    settings = Model(depth=5, width=24, heads=4, ff_mult=2, conv_kernel=5, dropout=0.1, token_width=8, head_width=16)
-    dit = DiT(settings, BANDS, VOCABULARIES)
-    with torch.no_grad():
-        for name, parameter in dit.named_parameters():
-            if "modulation" in name or "leave" in name:
-                parameter.normal_(std=0.2)
-    return dit.eval()
+    settings = Model(kind="dit", depth=5, width=24, heads=4, ff_mult=2, conv_kernel=5, dropout=0.1, token_width=8, head_width=16)
+    return stir(build(settings, BANDS, VOCABULARIES))
 
 
 @pytest.fixture
@@ -46,3 +66,92 @@ def inputs():
     mask = torch.arange(12) < torch.tensor(lengths)[:, None]
     x = torch.randn(3, 12, BANDS) * mask.unsqueeze(-1)
     return x, torch.tensor([0.1, 0.5, 0.9]), condition(lengths, [10, 7, 4], 12), mask
+
+
+@pytest.fixture
+def small(demo):
+    """The demo experiment with a model and a budget of seconds."""
+    data = demo.model_dump(mode="json")
+    data["mel"]["bands"] = SMALL_BANDS
+    data["model"] |= {"depth": 4, "width": 16, "heads": 2, "token_width": 8, "head_width": 8, "conv_kernel": 3, "dropout": 0.1}
+    data["training"] |= {
+        "batch_frames": 120,
+        "warmup_steps": 8,
+        "arm_steps": 4,
+        "log_every": 2,
+        "validate_every": 2,
+        "checkpoint_every": 2,
+        "snapshot_every": 4,
+        "lr_warmup_steps": 2,
+    }
+    for stream, size in {"speech": 9, "audio": 5, "second": 4}.items():
+        data["tokens"][stream]["vocabulary"] = size
+    return type(demo).model_validate(data)
+
+
+def settings(kind, experiment, **wildcards):
+    """The settings object of a stage, filled from an experiment."""
+    keys = {f.name: fill(f.metadata.get("key", f.name), experiment, wildcards)[0] for f in dataclasses.fields(kind)}
+    return kind(**{name: lookup(experiment, key)[0] for name, key in keys.items()})
+
+
+@pytest.fixture
+def settings_of():
+    return settings
+
+
+@pytest.fixture
+def features(tmp_path):
+    """Random features of 24 clips, since training does not care what they mean: paths by argument of a stage.
+
+    ``sources`` are those that every stage takes, ``targets`` and ``features`` the teachers' clip vectors and frames.
+    """
+    folder = tmp_path / "features"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(24):
+        domain, split = ("speech", "audio")[i % 2], "train" if i < 16 else "validation"
+        rows.append(
+            dict.fromkeys(manifests.COLUMNS, "")
+            | {"id": f"clip_{i}", "domain": domain, "split": split, "family": f"f{i % 6}_{split}", "sha256": f"{i}", "start": 0.0}
+            | {"seconds": 1.0, "sample_rate": 16000}
+        )
+    write_table(folder / "manifest.parquet", pd.DataFrame(rows))
+    write_json(folder / "statistics.json", {"mean": -3.0, "std": 2.0})
+    torch.manual_seed(0)
+    made = {("mel", "mel"): [], ("tokens", "tokens"): []}
+    made |= {(encoder, kind): [] for encoder in ("whisper", "yamnet") for kind in ("frames", "means")}
+    for row in rows:
+        clip, frames = row["id"], int(rng.integers(10, 40))
+        tokens = torch.randint(0, 9, (frames, 2)) % torch.tensor([9, 4])
+        if row["domain"] == "audio":
+            tokens[:, 0] = 9 + tokens[:, 0] % 5
+        made["mel", "mel"].append((clip, "mel", torch.randn(frames, SMALL_BANDS), 62.5))
+        made["tokens", "tokens"].append((clip, "tokens", tokens.int(), 50.0))
+        for encoder, output, width, rate in (("whisper", "last", 7, 50.0), ("yamnet", "embedding", 5, 10.0)):
+            heard = torch.randn(max(int(frames * rate / 62.5), 1), width)
+            made[encoder, "frames"].append((clip, output, heard, rate))
+            made[encoder, "means"].append((clip, f"{output}.mean", heard.mean(0, keepdim=True), 0.0))
+    indexes = {}
+    for (encoder, kind), entries in made.items():
+        shard = folder / f"{encoder}-{kind}.safetensors"
+        write_shard(shard, encoder, entries)
+        indexes[encoder, kind] = shard.with_suffix(".parquet")
+        index(Settings(), store=f"{encoder}-{kind}", shards=[shard], out=indexes[encoder, kind])
+    sources = {"manifest": folder / "manifest.parquet", "statistics": folder / "statistics.json"}
+    return {
+        "sources": sources | {name: indexes[name, name] for name in ("mel", "tokens")},
+        "targets": [indexes["whisper", "means"], indexes["yamnet", "means"]],
+        "features": [indexes["whisper", "frames"], indexes["yamnet", "frames"]],
+    }
+
+
+@pytest.fixture
+def dataset(small, settings_of, features):
+    """All that a dataset can read, of the small experiment."""
+    from agrepa.params.stages import WarmupSettings
+
+    p = settings_of(WarmupSettings, small)
+    chosen = {"teachers": p.teachers, "targets": features["targets"], "features": features["features"]}
+    return Dataset(p, **features["sources"], **chosen)

@@ -171,6 +171,6 @@ def test_band_limit_does_not_delay_and_needs_a_bandwidth_below_nyquist() -> None
 def test_only_silence_at_the_ends_is_cut_off():
     wave = np.zeros(16000, np.float32)
     wave[3200:4800], wave[8000:9600] = 0.1, 0.1
-    assert files.sounding(wave, 16000, -50.0) == slice(3200, 9600)
-    assert files.sounding(wave * 1e-3, 16000, -50.0) == slice(0, 0)
-    assert files.sounding(np.full(105, 0.5, np.float32), 16000, -50.0) == slice(0, 105)
+    assert files.trim_silence(wave, 16000, -50.0) == slice(3200, 9600)
+    assert files.trim_silence(wave * 1e-3, 16000, -50.0) == slice(0, 0)
+    assert files.trim_silence(np.full(105, 0.5, np.float32), 16000, -50.0) == slice(0, 105)

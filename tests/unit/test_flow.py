@@ -7,15 +7,17 @@ import torch
 from torchdiffeq import odeint
 
 from agrepa.flow import path, sampler
+from agrepa.flow.loss import flow_matching_loss
+from agrepa.seeding import generator
 
 
 def test_path_ends_at_noise_and_data_and_moves_with_the_velocity():
     x, eps = torch.randn(3, 5, 4), torch.randn(3, 5, 4)
-    assert torch.equal(path.point(x, eps, torch.zeros(3)), eps)
-    assert torch.equal(path.point(x, eps, torch.ones(3)), x)
+    assert torch.equal(path.interpolate(x, eps, torch.zeros(3)), eps)
+    assert torch.equal(path.interpolate(x, eps, torch.ones(3)), x)
     t, dt = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64), 1e-6
     x, eps = x.double(), eps.double()
-    slope = (path.point(x, eps, t + dt) - path.point(x, eps, t)) / dt
+    slope = (path.interpolate(x, eps, t + dt) - path.interpolate(x, eps, t)) / dt
     assert torch.allclose(slope, path.velocity(x, eps), atol=1e-8)
 
 
@@ -23,15 +25,15 @@ def test_loss_is_the_mean_square_over_valid_frames_only():
     predicted, target = torch.zeros(2, 4, 3), torch.ones(2, 4, 3)
     predicted[0, 2:] = 1e6
     mask = torch.tensor([[True, True, False, False], [True, True, True, True]])
-    assert path.flow_matching_loss(predicted, target, mask).tolist() == [1.0, 1.0]
+    assert flow_matching_loss(predicted, target, mask).tolist() == [1.0, 1.0]
 
 
 def test_keyed_generators_depend_on_the_key_alone():
-    first = torch.randn(4, generator=path.generator(0, "noise", "clip"))
+    first = torch.randn(4, generator=generator(0, "noise", "clip"))
     torch.manual_seed(5)
-    assert torch.equal(first, torch.randn(4, generator=path.generator(0, "noise", "clip")))
-    assert not torch.equal(first, torch.randn(4, generator=path.generator(0, "noise", "clip2")))
-    assert not torch.equal(first, torch.randn(4, generator=path.generator(0, "noiseclip")))
+    assert torch.equal(first, torch.randn(4, generator=generator(0, "noise", "clip")))
+    assert not torch.equal(first, torch.randn(4, generator=generator(0, "noise", "clip2")))
+    assert not torch.equal(first, torch.randn(4, generator=generator(0, "noiseclip")))
 
 
 @pytest.mark.parametrize("coefficient", [-1.0, 0.0, 0.5])

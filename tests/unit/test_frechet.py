@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 import scipy.linalg
 import torch
+from test_tables import settings
 
-from agrepa.artifacts import Features, read_json, read_table, write_features, write_table
+from agrepa.artifacts.features import Feature, FeatureStore, index, write_shard
+from agrepa.artifacts.files import read_json, read_table, write_table
 from agrepa.corpora.manifest import COLUMNS
 from agrepa.errors import ArtifactError
 from agrepa.evaluation.frechet import (
@@ -22,12 +24,14 @@ from agrepa.evaluation.frechet import (
     fad_infinity,
     frechet_distance,
     half_sampling,
-    margin,
     run,
     score,
     subset_sizes,
 )
-from agrepa.params import Experiment, Frechet
+from agrepa.evaluation.statistics import margin
+from agrepa.params import Experiment
+from agrepa.params.evaluation import Frechet
+from agrepa.params.stages import FadSettings, Settings
 
 SETTINGS = Frechet(embeddings=["yamnet"], reference_clips=10, subset_sizes=8, bootstrap=20)
 
@@ -189,18 +193,32 @@ def embedded(tmp_path: Path) -> Path:
     def features(part: pd.DataFrame) -> list:
         return [(clip, "embedding", torch.from_numpy(rng.normal(size=(5, 8))).half(), 2.0) for clip in part.id]
 
-    for shard in (0, 1):
-        write_features(tmp_path / f"{shard}.safetensors", features(table[table.split == "train"][shard::2]))
-    write_features(tmp_path / "made.safetensors", features(table[table.split == "test"]))
+    shards = [tmp_path / f"{shard}.safetensors" for shard in (0, 1)]
+    for number, shard in enumerate(shards):
+        write_shard(shard, "yamnet", features(table[table.split == "train"][number::2]))
+    index(Settings(), store="mel", shards=shards, out=tmp_path / "real.parquet")
+    write_shard(tmp_path / "made.safetensors", "yamnet", features(table[table.split == "test"]))
     return tmp_path
 
 
+def fad(demo: Experiment, folder: Path, evaluated: str = "made.safetensors", **counts: int) -> None:
+    evaluation = demo.evaluation.model_copy(update={"frechet": SETTINGS, **counts})
+    p = settings(demo.model_copy(update={"evaluation": evaluation}), "fad", embedding="yamnet")
+    assert isinstance(p, FadSettings)
+    run(
+        p,
+        embedding="yamnet",
+        manifest=folder / "manifest.parquet",
+        reference=folder / "real.parquet",
+        evaluated=folder / evaluated,
+        out=folder / "fad_yamnet.json",
+        utterances=folder / "fad.parquet",
+    )
+
+
 def test_the_stage_scores_both_domains_on_the_clips_of_the_arms(embedded: Path, demo: Experiment) -> None:
-    evaluation = demo.evaluation.model_copy(update={"speech_clips": 12, "audio_clips": 10, "frechet": SETTINGS})
-    shards, out = [embedded / "0.safetensors", embedded / "1.safetensors"], embedded / "fad_yamnet.json"
-    arguments = ("yamnet", embedded / "manifest.parquet", shards, embedded / "made.safetensors", out, embedded / "fad.parquet")
-    run(demo.model_copy(update={"evaluation": evaluation}), *arguments)
-    found = read_json(out)
+    fad(demo, embedded, speech_clips=12, audio_clips=10)
+    found = read_json(embedded / "fad_yamnet.json")
     assert sorted(found) == ["audio_fad_yamnet", "speech_fad_yamnet"]
     speech, audio = found["speech_fad_yamnet"], found["audio_fad_yamnet"]
     assert (speech["n"], speech["n_frames"], speech["reference_clips"], speech["unit"]) == (12, 60, 10, "family")
@@ -209,7 +227,8 @@ def test_the_stage_scores_both_domains_on_the_clips_of_the_arms(embedded: Path, 
     assert list(table.columns) == ["clip", "family", "domain", "frames"]
     assert table.groupby("domain").frames.sum().to_dict() == {"audio": 50, "speech": 60}
     # The plain distance is the one of the first twelve clips to the first ten of the training split.
-    real, made = Features(shards, "embedding"), Features([embedded / "made.safetensors"], "embedding")
+    real = FeatureStore([embedded / "real.parquet"]).feature("yamnet", "embedding")
+    made = Feature.of_shard(embedded / "made.safetensors", "embedding")
     gaussians = [
         Gaussian.of(torch.cat([store[f"queen_{split}_speech_{i}"] for i in range(count)]).double().numpy())
         for store, split, count in ((real, "train", 10), (made, "test", 12))
@@ -218,13 +237,8 @@ def test_the_stage_scores_both_domains_on_the_clips_of_the_arms(embedded: Path, 
 
 
 def test_a_clip_that_was_not_embedded_is_an_error(embedded: Path, demo: Experiment) -> None:
-    evaluation = demo.evaluation.model_copy(update={"speech_clips": 12, "frechet": SETTINGS})
-    shard = embedded / "0.safetensors"
-    with pytest.raises(ArtifactError, match="no 'embedding' feature for clip 'queen_test_speech_0'"):
-        p = demo.model_copy(update={"evaluation": evaluation})
-        run(
-            p, "yamnet", embedded / "manifest.parquet", [shard, embedded / "1.safetensors"], shard, embedded / "o", embedded / "u"
-        )
+    with pytest.raises(ArtifactError, match="no feature for clip 'queen_test_speech_0'"):
+        fad(demo, embedded, evaluated="0.safetensors", speech_clips=12)
 
 
 def test_the_shipped_settings_give_an_interval(demo: Experiment) -> None:

@@ -1,17 +1,26 @@
-"""The velocity network: masks, tokens, gates."""
+"""The DiT: masks, tokens, gates."""
 
 import numpy as np
 import pytest
 import torch
 
 from agrepa.model.conditioning import Condition, frame_positions
-from agrepa.model.dit import DiT, pool
-from agrepa.model.heads import BiTC
-from agrepa.params import Model
+from agrepa.model.dit import DiT
+from agrepa.params.model import Model
 
 
 def test_an_untrained_model_predicts_zero(make_condition):
-    fresh = DiT(Model(depth=2, width=8, heads=2, ff_mult=2, conv_kernel=3, dropout=0, token_width=4, head_width=4), 10, [11, 7])
+    sizes = {
+        "depth": 2,
+        "width": 8,
+        "heads": 2,
+        "ff_mult": 2,
+        "conv_kernel": 3,
+        "dropout": 0.0,
+        "token_width": 4,
+        "head_width": 4,
+    }
+    fresh = DiT(Model(kind="dit", **sizes), 10, [11, 7])
     c = make_condition([4], [3], 4)
     out = fresh(torch.randn(1, 4, 10), torch.tensor([0.3]), c, torch.ones(1, 4, dtype=torch.bool))
     assert torch.equal(out, torch.zeros(1, 4, 10))
@@ -99,19 +108,3 @@ def test_frame_positions_are_linear_interpolation_in_seconds(frame_rate, token_r
     frame_times = (np.arange(frames) + 0.5) / frame_rate
     expected = np.interp(frame_times, token_times, np.arange(tokens))
     assert np.allclose(frame_positions(frames, frame_rate, tokens, token_rate).numpy(), expected, atol=1e-5)
-
-
-def test_pooling_ignores_padding():
-    h, mask = torch.ones(1, 4, 2), torch.tensor([[True, True, False, False]])
-    h[:, 2:] = 99
-    assert pool(h, mask).tolist() == [[1.0, 1.0]]
-
-
-def test_bit_c_score_is_the_cosine_of_the_projected_normalised_vector():
-    head = BiTC(6, {"speech": 4, "audio": 3})
-    pooled, teacher = torch.randn(2, 6), torch.randn(2, 3)
-    centred = pooled - pooled.mean(1, keepdim=True)
-    normal = centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
-    projected = normal @ head.project["audio"].weight.T + head.project["audio"].bias
-    expected = (projected * teacher).sum(1) / (projected.norm(dim=1) * teacher.norm(dim=1))
-    assert torch.allclose(head.score(pooled, teacher, "audio"), expected, atol=1e-5)

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from test_tables import settings
 
-from agrepa import stages
-from agrepa.artifacts import read_json, write_table
+from agrepa.archives.containers import deb_members
+from agrepa.artifacts.files import read_json, write_table
 from agrepa.audio import files
-from agrepa.corpora.archives import deb_members
 from agrepa.corpora.manifest import COLUMNS
 from agrepa.corpora.queen_resources import Resources
 from agrepa.errors import AgrepaError, ArtifactError, AudioError
@@ -63,10 +63,15 @@ def row(waves, tmp_path):
 
 def run(demo, folder, archive, sample_rate=16000):
     corpora = demo.corpora.model_copy(update={"sample_rate": sample_rate})
-    p = stages.View(demo.model_copy(update={"corpora": corpora}), stages.keys("mos", {}), "mos")
-    places = folder / "manifest.parquet", folder / "audio", archive("distillmos"), folder / "mos.json", folder / "mos.parquet"
-    mos.run(p, *places)
-    return read_json(places[3]), pd.read_parquet(places[4])
+    mos.run(
+        settings(demo.model_copy(update={"corpora": corpora}), "mos"),
+        manifest=folder / "manifest.parquet",
+        audio=folder / "audio",
+        archive=archive("distillmos"),
+        out=folder / "mos.json",
+        utterances=folder / "mos.parquet",
+    )
+    return read_json(folder / "mos.json"), pd.read_parquet(folder / "mos.parquet")
 
 
 def test_stage_rates_the_speech_in_the_folder(demo, row, archive, model, waves):

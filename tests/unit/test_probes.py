@@ -1,59 +1,49 @@
-"""FoG-A against its definition, gradient norm against autograd, and the summary of scores."""
+"""Probes: gradient norm against autograd, LASP against its definition, and the summary of scores."""
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from agrepa.flow.path import flow_matching_loss, velocity
-from agrepa.probes.fog_a import fog_a, relative_change
+from agrepa.alignment.bit_c import BiTC
+from agrepa.data.collate import Batch
+from agrepa.flow.loss import flow_matching_loss
+from agrepa.flow.path import velocity
 from agrepa.probes.gradient_norm import gradient_norm
-from agrepa.probes.grid import Place, Scores, summarise
-from agrepa.training.batches import Batch
+from agrepa.probes.lasp import lasp
+from agrepa.probes.measurement import Place, Scores, summarise
 
 
-@pytest.mark.parametrize("norm", ["l2", "squared_l2"])
-def test_prefix_reuse_equals_the_naive_definition(model, inputs, norm):
+@pytest.fixture
+def place(inputs):
     x, t, c, mask = inputs
-    fast = fog_a(model, x, t, c, mask, norm)
-    for k in range(5):
-        gates = torch.ones(5)
-        gates[k] = 0
-        with torch.no_grad():
-            full, gated = model(x, t, c, mask), model(x, t, c, mask, gates=gates)
-        for i, length in enumerate([12, 9, 5]):
-            change, size = (gated - full)[i, :length].norm(), full[i, :length].norm()
-            naive = change / size if norm == "l2" else change**2 / size**2
-            assert float(fast[k, i]) == pytest.approx(float(naive), rel=1e-4)
+    eps, mel, teacher = torch.randn_like(x), torch.randn_like(x), torch.randn(3, 6)
+    return Place("speech", 0, Batch(["a", "b", "c"], mel, mask, c, torch.zeros(3), {"speech": teacher}, {}), eps, x, t)
 
 
-def test_fog_a_runs_at_most_six_tenths_of_the_blocks_of_the_definition(model, inputs):
-    calls = []
-    for block in model.blocks:
-        block.register_forward_hook(lambda *_: calls.append(1))
-    fog_a(model, *inputs)
-    depth = len(model.blocks)
-    assert len(calls) == depth * (depth + 1) // 2
-    assert len(calls) <= 0.6 * depth * (depth + 1)
-
-
-def test_relative_change_by_hand():
-    full, gated = torch.tensor([[[3.0, 4.0], [9.0, 9.0]]]), torch.tensor([[[3.0, 1.0], [0.0, 0.0]]])
-    mask = torch.tensor([[True, False]])
-    assert float(relative_change(gated, full, mask, "l2")) == pytest.approx(3 / 5)
-    assert float(relative_change(gated, full, mask, "squared_l2")) == pytest.approx(9 / 25)
-
-
-def test_gradient_norm_equals_one_backward_a_clip(model, inputs):
-    x, t, c, mask = inputs
-    eps, mel = torch.randn_like(x), torch.randn_like(x)
-    batch = Batch(["a", "b", "c"], mel, mask, c, torch.zeros(3), {})
-    scores = gradient_norm(model, Place("speech", 0, batch, eps, x, t))
+def test_gradient_norm_equals_one_backward_a_clip(model, place):
+    scores = gradient_norm(model, place)
+    batch = place.batch
     for i in range(3):
         model.zero_grad()
-        flow_matching_loss(model(x, t, c, mask), velocity(mel, eps), mask)[i].backward()
+        predicted = model(place.x, place.t, batch.condition, batch.mask)
+        flow_matching_loss(predicted, velocity(batch.mel, place.noise), batch.mask)[i].backward()
         for layer, block in enumerate(model.blocks):
             expected = torch.cat([w.grad.flatten() for w in block.parameters()]).norm()
             assert float(scores[layer, i]) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_lasp_compares_every_layer_with_the_teacher_through_one_projection(model, place):
+    bit_c = BiTC(24, {"speech": 6})
+    scores = lasp(model, bit_c, place)
+    states, batch = {}, place.batch
+    with torch.no_grad():
+        model(place.x, place.t, batch.condition, batch.mask, states=states)
+        for layer in range(1, 6):
+            for i, length in enumerate([12, 9, 5]):
+                projected = bit_c.project["speech"](F.layer_norm(states[layer][i, :length].mean(0), (24,)))
+                expected = F.cosine_similarity(projected, batch.teacher_vectors["speech"][i], dim=0)
+                assert float(scores[layer - 1, i]) == pytest.approx(float(expected), abs=1e-5)
 
 
 def test_summary_ranks_layers_and_says_how_stable_the_top_is():

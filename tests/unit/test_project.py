@@ -1,6 +1,5 @@
 """The project's own files agree with each other."""
 
-import importlib.util
 import re
 import tomllib
 from pathlib import Path
@@ -45,15 +44,6 @@ def test_torchaudio_and_the_audio_models_of_transformers_import():
 
 
 def test_documents_link_only_to_files_that_exist():
-    for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]:
         for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
-
-
-def test_the_stage_table_and_the_command_line_name_the_same_stages():
-    from agrepa import stages
-    from agrepa.cli import app
-
-    commands = {command.name.replace("-", "_") for command in app.registered_commands if command.name}
-    assert set(stages.STAGES) <= commands
-    assert all(importlib.util.find_spec(m) for s in stages.STAGES.values() for m in s.modules if "{" not in m)

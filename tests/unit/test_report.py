@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_tables import PAPER, ROOT, view, write_collected
+from test_figures import draw
+from test_tables import ROOT, make, settings, write_collected
 
 from agrepa.errors import ArtifactError
 from agrepa.params import Experiment
-from agrepa.reporting import dag, figures, report, tables
+from agrepa.reporting import dag, report, tables
 
 TEMPLATE = ROOT / "workflow" / "report" / "report.html.j2"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -40,19 +41,34 @@ def results(demo: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole results folder with one run card."""
     folder = tmp_path_factory.mktemp("results") / "demo"
     collected = write_collected(folder / "scores")
-    tables.run(view(demo, "tables"), collected / "scores.csv", collected, PAPER, folder / "tables")
-    figures.run(view(demo, "figures"), collected, folder / "figures")
+    make(demo, collected, folder / "tables")
+    draw(demo, collected, folder / "figures")
     (folder / "ATTRIBUTION.md").write_text("# Attribution\n\nSounds <by> A & B, https://example.org/licence\n")
-    card = {"stage": "wer", "wildcards": {"row": "base", "seed": "0"}, "note": "</pre><script>alert(1)</script>"}
+    found = {"stage": "wer", "wildcards": {"row": "base", "seed": "0"}, "note": "</pre><script>alert(1)</script>"}
     (folder / "cards").mkdir()
-    (folder / "cards" / "work.demo.metrics.base.seed0.wer.json.card.json").write_text(json.dumps(card))
+    (folder / "cards" / "work.demo.metrics.base.seed0.wer.json.card.json").write_text(json.dumps(found))
     return folder
+
+
+def write_page(experiment: Experiment, results: Path, out: Path, template: Path = TEMPLATE) -> None:
+    report.run(
+        settings(experiment, "report"),
+        scores=results / "scores" / "scores.csv",
+        tables=results / "tables",
+        figures=results / "figures",
+        listening=results / "scores" / "listening",
+        selections=results / "scores" / "selections",
+        cards=results / "cards",
+        attribution=results / "ATTRIBUTION.md",
+        template=template,
+        out=out,
+    )
 
 
 @pytest.fixture(scope="module")
 def page(demo: Experiment, results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("page") / "report.html"
-    report.run(view(demo, "report"), results, out, TEMPLATE)
+    write_page(demo, results, out)
     return out
 
 
@@ -118,7 +134,7 @@ def test_text_from_files_is_escaped(page: Path) -> None:
 
 
 def test_the_page_is_the_same_bytes_every_time(demo: Experiment, results: Path, page: Path, tmp_path: Path) -> None:
-    report.run(view(demo, "report"), results, tmp_path / "again.html", TEMPLATE)
+    write_page(demo, results, tmp_path / "again.html")
     assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
 
 
@@ -130,47 +146,68 @@ def test_the_page_is_light_says_its_data_and_fits_a_phone(demo: Experiment, page
 
 
 def test_without_run_cards_the_page_says_so(demo: Experiment, results: Path, tmp_path: Path) -> None:
-    shutil.copytree(results, tmp_path / "demo", ignore=shutil.ignore_patterns("cards"))
-    report.run(view(demo, "report"), tmp_path / "demo", tmp_path / "page.html", TEMPLATE)
+    shutil.copytree(results, tmp_path / "demo", ignore=shutil.ignore_patterns("*.card.json"))
+    write_page(demo, tmp_path / "demo", tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
     assert "No run cards were kept" in text
     assert "#card-" not in text
 
 
+def card(stage: str, reads: list[str], writes: list[str], **more: Any) -> dict[str, Any]:
+    return {"stage": stage, "inputs": dict.fromkeys(reads, "1"), "outputs": dict.fromkeys(writes, "1"), **more}
+
+
 def test_the_graph_of_stages_is_the_one_that_the_cards_tell_of() -> None:
     cards = [
-        {"stage": "fetch", "outputs": {"a": "1"}, "inputs": {}},
-        {"stage": "fetch", "outputs": {"b": "2"}, "inputs": {}},
-        {"stage": "prepare", "outputs": {"c": "3"}, "inputs": {"a": "1", "b": "2"}},
-        {"stage": "mel", "outputs": {"d": "4"}, "inputs": {"c": "3"}},
-        {"stage": "train", "outputs": {"e": "5"}, "inputs": {"c": "3", "d": "4", "outside": "6"}},
+        card("fetch", [], ["a"], does="Download"),
+        card("fetch", [], ["b"], does="Download"),
+        card("prepare", ["a", "b"], ["c"]),
+        card("mel", ["c"], ["d"]),
+        card("train", ["c", "d", "outside"], ["e"]),
     ]
     graph = dag.stage_graph(cards)
-    assert set(graph.edges) == {("fetch", "prepare"), ("prepare", "mel"), ("mel", "train")}
-    assert graph.nodes["fetch"]["jobs"] == 2
-    assert dag.places(dag.layered(graph)) == {("fetch", 0): 0, ("prepare", 1): 0, ("mel", 2): 0, ("train", 3): 0}
+    assert dag.stages(graph) == [("fetch", 2, "Download"), ("prepare", 1, "prepare"), ("mel", 1, "mel"), ("train", 1, "train")]
+    lines, at = dag.places(graph)
+    assert [(one[0], other[0]) for one, other in lines.edges] == [("fetch", "prepare"), ("prepare", "mel"), ("mel", "train")]
+    assert at == {("fetch", 0): (0, 0), ("prepare", 1): (0, -1), ("mel", 2): (0, -2), ("train", 3): (0, -3)}
+
+
+def test_a_stage_that_serves_several_others_in_turn_is_drawn_once_for_each() -> None:
+    """An index over the shards of whichever stage: encode -> index -> tokenize -> index -> train."""
+    cards = [
+        card("encode", [], ["a"], wildcards={"encoder": "x"}),
+        card("index", ["a"], ["b"], wildcards={"name": "x"}),
+        card("tokenize", ["b"], ["c"], wildcards={"shard": "0"}),
+        card("tokenize", ["b"], ["d"], wildcards={"shard": "1"}),
+        card("index", ["c", "d"], ["e"], wildcards={"name": "tokens"}),
+        card("train", ["e"], ["f"]),
+    ]
+    found = [(stage, jobs) for stage, jobs, _ in dag.stages(dag.stage_graph(cards))]
+    assert found == [("encode", 1), ("index x", 1), ("tokenize", 2), ("index tokens", 1), ("train", 1)]
 
 
 def test_a_line_to_a_later_row_passes_between_the_stages_of_the_rows_before() -> None:
     read = {"a": [], "b": ["a"], "c": ["b"], "late": ["a", "c"], "side": ["a"], "end": ["side", "late"]}
-    graph = dag.stage_graph([{"stage": s, "outputs": {s: "1"}, "inputs": dict.fromkeys(r, "1")} for s, r in read.items()])
-    drawn = dag.layered(graph)
-    assert all(target[1] == source[1] + 1 for source, target in drawn.edges)
-    assert {("side", row) for row in (1, 2, 3)} <= set(drawn), "the line from side to end has a place in rows 2 and 3"
-    at = dag.places(drawn)
-    assert len({(x, row) for (_, row), x in at.items()}) == len(at), "nothing stands on anything else"
+    lines, at = dag.places(dag.stage_graph([card(stage, reads, [stage]) for stage, reads in read.items()]))
+    assert all(target[1] == source[1] + 1 for source, target in lines.edges)
+    assert {("side", row) for row in (1, 2, 3)} <= set(lines), "the line from side to end has a place in rows 2 and 3"
+    assert len(set(at.values())) == len(at), "nothing stands on anything else"
 
 
-def test_the_page_draws_the_graph_of_its_cards(demo: Experiment, results: Path, tmp_path: Path) -> None:
+def test_the_page_draws_the_graph_of_its_cards_and_lists_what_the_stages_do(
+    demo: Experiment, results: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "demo"
     shutil.copytree(results, folder)
-    for name, outputs, inputs in (("prepare", {"c": "1"}, {}), ("mel<1>", {"d": "2"}, {"c": "1"})):
-        card = {"stage": name, "outputs": outputs, "inputs": inputs}
-        (folder / "cards" / f"{name[:3]}.card.json").write_text(json.dumps(card))
-    report.run(view(demo, "report"), folder, tmp_path / "page.html", TEMPLATE)
+    for name, reads, writes in (("prepare", [], ["c"]), ("mel<1>", ["c"], ["d"])):
+        text = json.dumps(card(name, reads, writes, does=f"What {name} does"))
+        (folder / "cards" / f"{name[:3]}.card.json").write_text(text)
+    write_page(demo, folder, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
-    assert text.count("<rect ") == 3 and text.count('marker-end="url(#arrow)"') == 1
-    assert "mel&lt;1&gt;</text>" in text
+    drawn = base64.b64decode(re.search(r"data:image/svg\+xml;base64,([^\"]+)", text)[1]).decode()
+    assert re.findall(r">([^<>]+)</text>", drawn).count("mel&lt;1&gt;") == 1 and "prepare" in drawn
+    stages = re.findall(r"<li><strong>(.*?)</strong>(.*?)</li>", text)
+    assert stages == [("prepare", "What prepare does"), ("mel&lt;1&gt;", "What mel&lt;1&gt; does"), ("wer", "wer")]
 
 
 @pytest.mark.parametrize(
@@ -180,12 +217,12 @@ def test_a_missing_part_is_named(demo: Experiment, results: Path, tmp_path: Path
     shutil.copytree(results, tmp_path / "demo")
     (tmp_path / "demo" / file).unlink()
     with pytest.raises(ArtifactError, match=f"{file} is missing"):
-        report.run(view(demo, "report"), tmp_path / "demo", tmp_path / "page.html", TEMPLATE)
+        write_page(demo, tmp_path / "demo", tmp_path / "page.html")
 
 
 def test_a_missing_template_is_named(demo: Experiment, results: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"none\.j2: no such template: run from the root of the repository"):
-        report.run(view(demo, "report"), results, tmp_path / "page.html", tmp_path / "none.j2")
+        write_page(demo, results, tmp_path / "page.html", tmp_path / "none.j2")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")

@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file
+from test_tables import settings
 
-from agrepa.artifacts import read_json, write_json, write_table
+from agrepa.artifacts.files import read_json, write_json, write_table
 from agrepa.audio import files
 from agrepa.corpora.manifest import COLUMNS
 from agrepa.errors import ArtifactError
-from agrepa.evaluation import collect, embeddings, listening, scores
-from agrepa.evaluation.frechet import margin
-from agrepa.evaluation.statistics import cluster_bootstrap, paired_difference
+from agrepa.evaluation import collect, embeddings, listening_clips, scores
+from agrepa.evaluation.rows import ANCHORS
+from agrepa.evaluation.statistics import cluster_bootstrap, margin, paired_difference
 from agrepa.params import Experiment
 
 CLIPS = ["queen_a", "queen_b", "queen_c", "queen_d"]
@@ -33,7 +34,7 @@ def small(demo: Experiment) -> Experiment:
 
 def utterances(row: str, seed: int) -> pd.DataFrame:
     """An arm of seed 1 makes one error more in its first clip; an anchor also has a clip that the arms lack."""
-    extra = row in scores.ANCHORS
+    extra = row in ANCHORS
     clips, words = CLIPS + ["queen_e"] * extra, WORDS + [8] * extra
     errors = [ERRORS[row] + (seed == 1 and i == 0) for i in range(len(clips))]
     table = pd.DataFrame({"clip": clips, "family": FAMILIES + ["bob"] * extra, "domain": "speech", "speaker": "someone"})
@@ -44,13 +45,13 @@ def utterances(row: str, seed: int) -> pd.DataFrame:
 def write_metrics(folder: Path, without: str = "") -> list[Path]:
     paths = []
     for row, count in ERRORS.items():
-        for seed in [0] if row in scores.ANCHORS else [0, 1]:
+        for seed in [0] if row in ANCHORS else [0, 1]:
             place = folder / "metrics" / row / f"seed{seed}"
             table = utterances(row, seed)
             write_table(place / "wer.parquet", table)
             write_json(place / "wer.json", {"speech_wer": {"value": 0.0}, "speech_cer": {"value": 0.0}})
             deviations = [count * d + seed for d in (-0.3, 0.1, 0.2)]
-            same = "other" if row in scores.ANCHORS else "same"
+            same = "other" if row in ANCHORS else "same"
             write_json(
                 place / "fad_yamnet.json",
                 {"speech_fad_yamnet": {"value": count + seed, "n": 4, "clips": same, "deviations": deviations}},
@@ -61,7 +62,14 @@ def write_metrics(folder: Path, without: str = "") -> list[Path]:
 
 
 def table_of(p: Experiment, folder: Path, paths: list[Path]) -> pd.DataFrame:
-    scores.run(p, paths, folder / "scores.csv", folder / "metrics.json", folder / "transcripts.csv")
+    scores.run(
+        settings(p, "scores"),
+        metrics=paths,
+        utterances=[path.with_suffix(".parquet") for path in paths],
+        out=folder / "scores.csv",
+        values=folder / "metrics.json",
+        transcripts=folder / "transcripts.csv",
+    )
     return pd.read_csv(folder / "scores.csv").set_index(["row", "metric"])
 
 
@@ -154,7 +162,20 @@ def test_a_foreign_row_or_place_is_an_error(tmp_path: Path, small: Experiment) -
     with pytest.raises(ArtifactError, match="row 'repa_l8' is not in this experiment"):
         table_of(lone, tmp_path, write_metrics(tmp_path))
     with pytest.raises(ArtifactError, match="this path does not say whose it is"):
-        scores.arrange([Path("elsewhere/wer.json")])
+        scores.arrange([Path("elsewhere/wer.json")], [Path("elsewhere/wer.parquet")])
+
+
+def test_every_metric_comes_with_its_utterances_wherever_they_lie(tmp_path: Path, small: Experiment) -> None:
+    paths = write_metrics(tmp_path)
+    table = table_of(small, tmp_path, paths)
+    moved = [tmp_path / f"{number}.parquet" for number, _ in enumerate(paths)]
+    for path, place in zip(paths, moved, strict=True):
+        path.with_suffix(".parquet").rename(place)
+    places = {"out": tmp_path / "again.csv", "values": tmp_path / "v.json", "transcripts": tmp_path / "t.csv"}
+    scores.run(settings(small, "scores"), metrics=paths, utterances=moved, **places)
+    assert pd.read_csv(tmp_path / "again.csv").set_index(["row", "metric"]).equals(table)
+    with pytest.raises(ArtifactError, match="name one table for each metric"):
+        scores.run(settings(small, "scores"), metrics=paths, utterances=moved[:-1], **places)
 
 
 def log(row: str, seed: int) -> pd.DataFrame:
@@ -174,10 +195,18 @@ def gathered(p: Experiment, folder: Path, logs: list[tuple[str, int]]) -> Path:
     write_table(folder / "trend.parquet", pd.DataFrame({"step": [2, 0], "domain": "speech", "layer": 1, "score": [0.25, 0.5]}))
     out = folder / "out"
     out.mkdir()
-    curves = [folder / f"{row}{seed}.parquet" for row, seed in logs]
-    selections = [folder / "repa_l8.json", folder / "base.json"]
-    places = (out / "curves.csv", out / "fog_a_trend.csv", out / "probes", out / "selections", out / "validation.csv")
-    collect.run(p, [folder / "probe.json"], selections, curves, folder / "trend.parquet", *places)
+    collect.run(
+        settings(p, "collect"),
+        probes=[folder / "probe.json"],
+        selections=[folder / "repa_l8.json", folder / "base.json"],
+        logs=[folder / f"{row}{seed}.parquet" for row, seed in logs],
+        trend=folder / "trend.parquet",
+        curves=out / "curves.csv",
+        trend_csv=out / "fog_a_trend.csv",
+        probes_folder=out / "probes",
+        selections_folder=out / "selections",
+        validation=out / "validation.csv",
+    )
     return out
 
 
@@ -244,7 +273,12 @@ def test_listening_keeps_pictures_of_all_rows_and_sound_of_models_only(
     tmp_path: Path, audio: list[Path], demo: Experiment
 ) -> None:
     out = tmp_path / "listening"
-    listening.run(demo, tmp_path / "manifest.parquet", [*audio, tmp_path / "audio" / "base" / "seed1"], out)
+    listening_clips.run(
+        settings(demo, "listening"),
+        manifest=tmp_path / "manifest.parquet",
+        audio=[*audio, tmp_path / "audio" / "base" / "seed1"],
+        out=out,
+    )
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*.flac")) == [
         "audio/base/queen_a.flac",
         "audio/base/scratch_dog.flac",
@@ -266,12 +300,15 @@ def test_listening_keeps_pictures_of_all_rows_and_sound_of_models_only(
 def test_listening_needs_a_clip_that_every_row_has(tmp_path: Path, audio: list[Path], demo: Experiment) -> None:
     (audio[2] / "scratch_dog.flac").unlink()
     with pytest.raises(ArtifactError, match="no audio test clip is in every one of"):
-        listening.run(demo, tmp_path / "manifest.parquet", audio, tmp_path / "out")
+        p = settings(demo, "listening")
+        listening_clips.run(p, manifest=tmp_path / "manifest.parquet", audio=audio, out=tmp_path / "out")
 
 
 def test_embeddings_refuse_clips_that_are_not_of_the_test_split(tmp_path: Path, audio: list[Path], demo: Experiment) -> None:
     (audio[0] / "queen_z.flac").touch()
+    p = settings(demo, "embed", embedding="yamnet")
+    places = {"manifest": tmp_path / "manifest.parquet", "archives": [], "out": tmp_path / "out.safetensors"}
     with pytest.raises(ArtifactError, match=r"queen_z\.flac is no test clip"):
-        embeddings.run(demo, "yamnet", tmp_path / "manifest.parquet", audio[0], [], tmp_path / "out.safetensors")
+        embeddings.run(p, embedding="yamnet", audio=audio[0], **places)
     with pytest.raises(ArtifactError, match="holds no audio"):
-        embeddings.run(demo, "yamnet", tmp_path / "manifest.parquet", tmp_path, [], tmp_path / "out.safetensors")
+        embeddings.run(p, embedding="yamnet", audio=tmp_path, **places)

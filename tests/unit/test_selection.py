@@ -3,10 +3,11 @@
 import pytest
 
 from agrepa import params, selection
-from agrepa.artifacts import read_json, write_json
+from agrepa.alignment import ranking
+from agrepa.artifacts.files import read_json, write_json
 from agrepa.errors import ArtifactError
-from agrepa.params import LayerRule
-from agrepa.stages import View
+from agrepa.params.arms import LayerRule
+from agrepa.params.stages import SelectSettings
 
 RULES = {
     "L4": LayerRule(fractions=[0.1667]),
@@ -37,15 +38,15 @@ def test_a_rule_that_does_not_fit_is_an_error(name):
 
 
 def test_top_k_counts_from_one_and_prefers_the_shallower_of_equals():
-    assert selection.top_k([0.1, 0.5, 0.5, 0.9], 3) == [4, 2, 3]
+    assert ranking.top_k([0.1, 0.5, 0.5, 0.9], 3) == [4, 2, 3]
     with pytest.raises(ArtifactError, match="k = 5"):
-        selection.top_k([1.0, 2.0], 5)
+        ranking.top_k([1.0, 2.0], 5)
 
 
 def test_weights_are_shares_and_refuse_what_is_not_positive():
-    assert selection.weights([0.2, 0.1, 0.1]) == pytest.approx([0.5, 0.25, 0.25])
+    assert ranking.weights([0.2, 0.1, 0.1]) == pytest.approx([0.5, 0.25, 0.25])
     with pytest.raises(ArtifactError, match="weighting: equal"):
-        selection.weights([0.2, -0.1])
+        ranking.weights([0.2, -0.1])
 
 
 def probe(path):
@@ -55,10 +56,11 @@ def probe(path):
 
 
 @pytest.mark.parametrize("arm", ["base", "repa_l8", "repa_shallow", "repa_deep", "random", "lasp", "gradient_norm", "ag_repa"])
-def test_every_row_gives_a_complete_selection_whose_weights_sum_to_one(demo, tmp_path, arm):
-    view = View(demo, ("rows", "model.depth", "seed"), "select")
-    needs_probe = demo.rows[arm].strategy in ("lasp", "gradient_norm", "fog_a")
-    selection.run(view, arm, probe(tmp_path / "probe.json") if needs_probe else None, tmp_path / "out.json")
+def test_every_row_gives_a_complete_selection_whose_weights_sum_to_one(demo, settings_of, tmp_path, arm):
+    p = settings_of(SelectSettings, demo, arm=arm)
+    needs_probe = p.strategy in ("lasp", "gradient_norm", "fog_a")
+    found = [probe(tmp_path / "probe.json")] if needs_probe else []
+    selection.run(p, arm=arm, probe=found, out=tmp_path / "out.json")
     stored = read_json(tmp_path / "out.json")
     for domain in ("speech", "audio"):
         entry = stored["domains"][domain]
@@ -68,6 +70,11 @@ def test_every_row_gives_a_complete_selection_whose_weights_sum_to_one(demo, tmp
         assert stored["domains"]["audio"]["layers"] == [12, 11, 10]
         assert stored["domains"]["audio"]["weights"] == pytest.approx([12 / 33, 11 / 33, 10 / 33])
         assert stored["domains"]["speech"]["layers"] == [2, 6, 10]
+
+
+def test_a_strategy_without_its_probe_is_refused(demo, settings_of, tmp_path):
+    with pytest.raises(ArtifactError, match="strategy 'fog_a' needs its k and the one result of its probe"):
+        selection.run(settings_of(SelectSettings, demo, arm="ag_repa"), arm="ag_repa", probe=[], out=tmp_path / "out.json")
 
 
 def test_every_row_of_tables_2_and_3_is_there(demo):

@@ -13,11 +13,12 @@ import pytest
 import soundfile
 from safetensors.numpy import save_file
 
-from agrepa import stages
 from agrepa.errors import ArtifactError
 from agrepa.params import Experiment
-from agrepa.reporting import grid, tables
-from agrepa.reporting.metrics import METRICS
+from agrepa.params.stages import Settings
+from agrepa.pipeline import keys
+from agrepa.reporting import captions, layout, tables
+from agrepa.reporting.metrics import distances, metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = ROOT / "results" / "paper"
@@ -37,9 +38,9 @@ LEVELS = {
 SCORE_COLUMNS = ["row", "metric", "value", "low", "high", "n", "seeds", "difference", "difference_low", "difference_high", "card"]
 
 
-def view(experiment: Experiment, stage: str) -> stages.View:
-    """The experiment as the stage sees it."""
-    return stages.View(experiment, stages.keys(stage, {}), stage)
+def settings(experiment: Experiment, stage: str, **wildcards: str) -> Settings:
+    """What the stage may read of the experiment."""
+    return keys.settings(stage, experiment, wildcards)
 
 
 def made_scores() -> pd.DataFrame:
@@ -154,12 +155,19 @@ def written(demo: Experiment, collected: Path, tmp_path: Path) -> Path:
 
 
 def make(experiment: Experiment, collected: Path, out: Path) -> None:
-    tables.run(view(experiment, "tables"), collected / "scores.csv", collected, PAPER, out)
+    tables.run(
+        settings(experiment, "tables"),
+        scores=collected / "scores.csv",
+        probes=collected / "probes",
+        selections=collected / "selections",
+        paper=PAPER,
+        out=out,
+    )
 
 
-def test_table2_has_exactly_the_agreed_columns(written: Path) -> None:
+def test_table2_has_exactly_the_agreed_columns(demo: Experiment, written: Path) -> None:
     expected = ["method"]
-    for metric in METRICS:
+    for metric in metrics(demo.evaluation.frechet.embeddings, demo.encoders):
         expected += [metric.name, f"{metric.name}_low", f"{metric.name}_high", f"{metric.name}_n"]
         expected += [f"paper_{metric.paper}"] if metric.paper else []
     assert list(pd.read_csv(written / "table2.csv")) == [*expected, "layers_speech", "layers_audio", "seeds"]
@@ -208,7 +216,7 @@ def test_words_name_data_judge_embeddings_and_rows_that_were_not_run(demo: Exper
     assert "did not run: Random control; Highest LASP; Gradient norm." in (written / "table3.md").read_text()
     for name in tables.NAMES:
         tex = (written / f"{name}.tex").read_text()
-        assert tex.count(grid.escape(demo.reporting.data_note)) == tex.count(r"\begin{table}") > 0
+        assert tex.count(layout.escape(demo.reporting.data_note)) == tex.count(r"\begin{table}") > 0
 
 
 def test_readings_say_what_exceeds_its_interval(written: Path) -> None:
@@ -367,7 +375,7 @@ def test_a_probe_whose_arrays_do_not_fit_is_named(demo: Experiment, collected: P
     ],
 )
 def test_intervals_are_written_with_about_three_digits(value: float, low: float, high: float, signed: bool, text: str) -> None:
-    assert grid.interval(value, low, high, signed) == text
+    assert layout.interval(value, low, high, signed) == text
 
 
 def test_reporting_imports_neither_torch_nor_transformers() -> None:
@@ -389,3 +397,62 @@ def test_differences_without_an_interval_are_shown_but_not_counted(demo: Experim
     assert "1 of 14 (" in text
     assert "| -6.00 |" in text
     assert "| 150 | 40 |" in text
+
+
+def with_embeddings(experiment: Experiment, *names: str) -> Experiment:
+    frechet = experiment.evaluation.frechet.model_copy(update={"embeddings": list(names)})
+    return experiment.model_copy(update={"evaluation": experiment.evaluation.model_copy(update={"frechet": frechet})})
+
+
+def test_the_embeddings_of_the_params_make_the_columns_and_the_first_the_gain(
+    demo: Experiment, collected: Path, tmp_path: Path
+) -> None:
+    """Swapped, the other one stands beside the paper's values and the gain is taken on it."""
+    make(with_embeddings(demo, "aisfx", "yamnet"), collected, tmp_path / "out")
+    ours = tables.read_frame(tmp_path / "out" / "table3.csv").set_index("method").loc["AG-REPA (FoG-A top-3)"]
+    assert ours.relative_gain_speech == pytest.approx(100 * (212 - 201) / 212, rel=1e-5)
+    text = (tmp_path / "out" / "table3.md").read_text()
+    header = "| method | FAD (aisfx) | n | FAD (YAMNet) | n | gain over Base (%, aisfx) | paper: FAD (VGGish) |"
+    assert header in text and "on FAD (aisfx)" in text
+    assert "| FAD (aisfx) | n | paper: FAD (VGGish) | FAD (YAMNet) | n |" in (tmp_path / "out" / "table2.md").read_text()
+
+
+def test_a_single_embedding_makes_tables_and_another_name_is_all_that_an_encoder_needs(
+    demo: Experiment, collected: Path, tmp_path: Path
+) -> None:
+    scores = made_scores()
+    scores["metric"] = scores["metric"].str.replace("yamnet", "mine")
+    scores.to_csv(collected / "scores.csv", index=False)
+    mine = demo.encoders["yamnet"].model_copy(update={"label": "Mine"})
+    make(
+        with_embeddings(demo.model_copy(update={"encoders": demo.encoders | {"mine": mine}}), "mine"), collected, tmp_path / "out"
+    )
+    text = (tmp_path / "out" / "table2.md").read_text()
+    assert "embedding Mine (neither a teacher nor a source of tokens); the paper's is VGGish." in text
+    assert "FAD (Mine)" in text and "YAMNet" not in text
+
+
+def test_distances_come_by_domain_in_the_order_of_the_embeddings(demo: Experiment) -> None:
+    found = distances(["aisfx", "yamnet"], demo.encoders)
+    assert [metric.name for metric in found] == [
+        "speech_fad_aisfx", "speech_fad_yamnet", "audio_fad_aisfx", "audio_fad_yamnet",
+    ]  # fmt: skip
+    assert [metric.paper for metric in found] == ["speech_fad", "", "audio_fad", ""]
+
+
+@pytest.mark.parametrize(
+    ("config", "second", "words"),
+    [
+        ("B", "yamnet", "embeddings YAMNet (also a teacher and a source of tokens) and aisfx (independent of both);"),
+        ("B", "aisfx", "embeddings YAMNet (also a teacher and a source of tokens) and aisfx (also a source of tokens);"),
+        ("A", "aisfx", "embeddings YAMNet (also a teacher and a source of tokens) and aisfx (independent of both);"),
+    ],
+)
+def test_the_caption_says_what_part_an_embedding_has_in_what_is_measured(
+    demo: Experiment, config: str, second: str, words: str
+) -> None:
+    stream = demo.tokens.second.model_copy(update={"encoder": second})
+    tokens = demo.tokens.model_copy(update={"config": config, "second": stream})
+    p = settings(demo.model_copy(update={"tokens": tokens}), "tables")
+    assert words in captions.embeddings(p)
+    assert words in captions.caption(p, "table2") and words in captions.caption(p, "table3")

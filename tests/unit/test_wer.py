@@ -1,4 +1,4 @@
-"""Word error rate: counting by hand and by jiwer, what the judge hears in named clips, and which clips it is given."""
+"""Word error rate: counting by hand and by jiwer, what the judge makes of named clips, and which clips it is given."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ import jiwer
 import numpy as np
 import pandas as pd
 import pytest
+from test_tables import settings
 
-from agrepa.artifacts import read_json, read_table, write_table
+from agrepa.archives.containers import deb_members
+from agrepa.artifacts.files import read_json, read_table, write_table
 from agrepa.audio import files
 from agrepa.corpora import queen
-from agrepa.corpora.archives import deb_members
 from agrepa.corpora.manifest import COLUMNS
 from agrepa.corpora.queen_resources import Resources
 from agrepa.errors import AgrepaError, ArtifactError, CorpusError
-from agrepa.evaluation.wer import SAMPLE_RATE, Errors, Listener, count_errors, listed_speech, normalise, run
+from agrepa.evaluation.transcriber import SAMPLE_RATE, Transcriber
+from agrepa.evaluation.wer import Errors, count_errors, listed_speech, normalise, run
 from agrepa.params import Experiment
 
 SECRETARY = ("28009AJ2.SB", "I was going to give it to the secretary...")
@@ -32,8 +34,8 @@ def recording(archive: Callable[[str], Path]) -> Callable[[str], np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def listener(archive: Callable[[str], Path], demo: Experiment) -> Listener:
-    return Listener(archive("whisper_tiny_en"), demo.evaluation.judge, seed=0, threads=1)
+def judge(archive: Callable[[str], Path], demo: Experiment) -> Transcriber:
+    return Transcriber(archive("whisper_tiny_en"), demo.evaluation.judge, seed=0, threads=1)
 
 
 @pytest.mark.parametrize(
@@ -75,18 +77,18 @@ def test_a_text_that_ends_in_dots_gains_no_word() -> None:
 
 
 @pytest.mark.parametrize(("clip", "text"), [SECRETARY, EMOTIONS])
-def test_the_judge_understands_named_clips(recording: Callable, listener: Listener, clip: str, text: str) -> None:
-    assert count_errors(text, listener.hear(recording(clip), clip)).word_errors == 0
+def test_the_judge_understands_named_clips(recording: Callable, judge: Transcriber, clip: str, text: str) -> None:
+    assert count_errors(text, judge.transcribe(recording(clip), clip)).word_errors == 0
 
 
-def test_the_judge_hears_nothing_in_silence(listener: Listener) -> None:
-    assert listener.hear(np.zeros(2 * SAMPLE_RATE, np.float32), "silence") == ""
+def test_the_judge_reads_nothing_into_silence(judge: Transcriber) -> None:
+    assert judge.transcribe(np.zeros(2 * SAMPLE_RATE, np.float32), "silence") == ""
 
 
 def test_the_text_is_no_longer_than_speech_can_be(recording: Callable, archive: Callable, demo: Experiment) -> None:
     slow = demo.evaluation.judge.model_copy(update={"max_tokens_per_second": 1.0})
     # 2.3 s allow three tokens.
-    heard = Listener(archive("whisper_tiny_en"), slow, 0, 1).hear(recording(SECRETARY[0]), "clip")
+    heard = Transcriber(archive("whisper_tiny_en"), slow, 0, 1).transcribe(recording(SECRETARY[0]), "clip")
     assert heard == "I was going"
 
 
@@ -94,17 +96,17 @@ def test_what_is_sampled_depends_on_clip_and_seed_alone(recording: Callable, arc
     """At temperature 1 every decoding is drawn; CTranslate2 by itself would go on with one generator from clip to clip."""
     hot = demo.evaluation.judge.model_copy(update={"temperatures": [1.0], "log_probability": -100.0})
     waves = {name: recording(name) for name in ("0800B3P5.SB", SECRETARY[0])}
-    one, two = (Listener(archive("whisper_tiny_en"), hot, seed, 1) for seed in (0, 1))
-    first = [one.hear(waves["0800B3P5.SB"], name) for name in "ab"]
-    one.hear(waves[SECRETARY[0]], "another")
-    assert [one.hear(waves["0800B3P5.SB"], name) for name in "ba"] == first[::-1]
+    one, two = (Transcriber(archive("whisper_tiny_en"), hot, seed, 1) for seed in (0, 1))
+    first = [one.transcribe(waves["0800B3P5.SB"], name) for name in "ab"]
+    one.transcribe(waves[SECRETARY[0]], "another")
+    assert [one.transcribe(waves["0800B3P5.SB"], name) for name in "ba"] == first[::-1]
     assert len(set(first)) > 1
-    assert [two.hear(waves["0800B3P5.SB"], name) for name in "ab"] != first
+    assert [two.transcribe(waves["0800B3P5.SB"], name) for name in "ab"] != first
 
 
 def test_refuses_another_wheel(archive: Callable[[str], Path], demo: Experiment) -> None:
     with pytest.raises(AgrepaError, match="is it the pinned archive"):
-        Listener(archive("yamnet"), demo.evaluation.judge, 0, 1)
+        Transcriber(archive("yamnet"), demo.evaluation.judge, 0, 1)
 
 
 def manifest(path: Path, texts: dict[str, str]) -> pd.DataFrame:
@@ -125,7 +127,14 @@ def test_a_row_is_scored_clip_by_clip(tmp_path: Path, recording: Callable, archi
         files.write_flac(tmp_path / "audio" / f"{clip}.flac", recording(name), demo.corpora.sample_rate)
     files.write_flac(tmp_path / "audio" / "sonic_pi_bell.flac", np.ones(900, np.float32) * 0.1, demo.corpora.sample_rate)
     out, utterances = tmp_path / "wer.json", tmp_path / "wer.parquet"
-    run(demo, tmp_path / "manifest.parquet", tmp_path / "audio", archive("whisper_tiny_en"), out, utterances)
+    run(
+        settings(demo, "wer"),
+        manifest=tmp_path / "manifest.parquet",
+        audio=tmp_path / "audio",
+        archive=archive("whisper_tiny_en"),
+        out=out,
+        utterances=utterances,
+    )
     scores, table = read_json(out), read_table(utterances)
     assert list(table["clip"]) == ["queen_1", "queen_2"]
     assert list(table.word_errors) == [0, 1]
@@ -164,4 +173,11 @@ def test_a_text_without_words_is_an_error_of_the_corpus(tmp_path: Path, demo: Ex
     manifest(tmp_path / "manifest.parquet", {"queen_1": "Um..."})
     (tmp_path / "queen_1.flac").touch()
     with pytest.raises(CorpusError, match=r"queen_1 says 'Um\.\.\.', which has no word to count: drop the clip"):
-        run(demo, tmp_path / "manifest.parquet", tmp_path, tmp_path / "none.whl", tmp_path / "o.json", tmp_path / "o.parquet")
+        run(
+            settings(demo, "wer"),
+            manifest=tmp_path / "manifest.parquet",
+            audio=tmp_path,
+            archive=tmp_path / "none.whl",
+            out=tmp_path / "o.json",
+            utterances=tmp_path / "o.parquet",
+        )

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from shrunken import ARM, ran_by_dvc, ran_by_snakemake
 
-from agrepa import dvc
+from agrepa.pipeline import dvc
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ def changed_for_dvc(space):
 
 def test_the_shipped_pipeline_is_what_the_snakefile_renders_to(root, monkeypatch):
     monkeypatch.chdir(root)
-    dvc.check(Path("params/demo.yaml"), root, root / "dvc.yaml")
+    dvc.check(Path("params/demo.yaml"), root / "dvc.yaml")
 
 
 def test_a_stale_pipeline_fails_the_check(space):

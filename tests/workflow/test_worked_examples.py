@@ -43,7 +43,7 @@ update_size.run(p, Path("work/demo/warmup/checkpoint.safetensors"), Path("probe.
 
 
 def test_the_new_encoder_turns_a_tone_into_unit_vectors(root, tmp_path):
-    from agrepa.corpora.fetch import fetch
+    from agrepa.archives.fetch import fetch
     from agrepa.params import Archive
 
     (pinned,) = blocks(root / "docs" / "add-an-encoder.md", "yaml")

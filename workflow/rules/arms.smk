@@ -1,10 +1,19 @@
 """Phase II: every arm from the same warm-up checkpoint, with the same data order and noise."""
 
 
-rule train:
+def aligned_frames(wildcards):
+    """The teachers' frames, for an arm whose target they are."""
+    arm = EXPERIMENT.rows[wildcards.arm]
+    framewise = arm.strategy != "none" and arm.target == "frames"
+    return indexes("features", FLOW.teacher_encoders if framewise else [])
+
+
+use rule stage as train with:
     input:
         settled,
-        **SOURCES,
+        **CLIPS,
+        targets=TARGETS,
+        features=aligned_frames,
         warmup=rules.warmup.output.checkpoint,
         selection=rules.select.output.out,
     output:
@@ -13,19 +22,7 @@ rule train:
         card=f"{WORK}/arms/{{arm}}/seed{{seed}}/checkpoint.safetensors.card.json",
     log:
         f"{WORK}/logs/train/{{arm}}.seed{{seed}}.log",
-    benchmark:
-        f"{WORK}/benchmarks/train/{{arm}}.seed{{seed}}.tsv"
     priority: 10
-    conda:
-        "../../environment.yml"
     threads: EXPERIMENT.threads.arms
     params:
-        experiment=PARAMS,
-        reads=reads("train"),
-        source=source("train"),
-        state=f"{WORK}/state/{{arm}}.seed{{seed}}",
-    shell:
-        "agrepa train --params {params.experiment} --arm {wildcards.arm} --seed {wildcards.seed} --warmup {input.warmup}"
-        " --selection {input.selection} --state {params.state} --checkpoint {output.checkpoint} --log {output.log}"
-        + FROM_SOURCES
-        + " --card {output.card} 2>&1 | tee {log}"
+        **job("train"),

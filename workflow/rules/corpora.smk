@@ -1,66 +1,68 @@
-"""Downloads, and the corpora as one manifest and clips."""
+"""Downloads, and the corpora as one manifest and clips: what there is, once; decoding, in shards; what was kept."""
 
 
-rule fetch:
+use rule stage as fetch with:
     output:
         out="downloads/{archive}.{suffix}",
         card="downloads/{archive}.{suffix}.card.json",
     log:
         "downloads/logs/{archive}.{suffix}.log",
     localrule: True
-    conda:
-        "../../environment.yml"
     resources:
         network=1,
     params:
-        experiment=PARAMS,
-        reads=reads("fetch"),
-        source=source("fetch"),
-    shell:
-        "agrepa fetch --params {params.experiment} --archive {wildcards.archive} --out {output.out} --card {output.card} 2>&1 | tee {log}"
+        **job("fetch"),
 
 
-rule prepare:
+use rule stage as candidates with:
     input:
-        archives=[
-            download(name)
-            for corpus in EXPERIMENT.corpora.sources
-            for name in CORPUS_ARCHIVES[corpus]
-        ],
-        listed=OWN_RECORDINGS,
+        archives=FLOW.corpus_archives,
+        listed=FLOW.own_recordings,
     output:
-        manifest=f"{WORK}/manifest.parquet",
-        clips=directory(f"{WORK}/clips"),
+        out=f"{WORK}/candidates.parquet",
+        card=f"{WORK}/candidates.parquet.card.json",
+    log:
+        f"{WORK}/logs/candidates.log",
+    params:
+        **job("candidates"),
+
+
+use rule stage as decode with:
+    input:
+        candidates=rules.candidates.output.out,
+        archives=FLOW.corpus_archives,
+        listed=FLOW.own_recordings,
+    output:
+        clips=directory(f"{WORK}/clips/{{shard}}"),
+        rows=f"{WORK}/clips/{{shard}}.parquet",
+        card=f"{WORK}/clips/{{shard}}.parquet.card.json",
+    log:
+        f"{WORK}/logs/decode/{{shard}}.log",
+    params:
+        **job("decode"),
+
+
+use rule stage as manifest with:
+    input:
+        candidates=rules.candidates.output.out,
+        rows=every(rules.decode.output.rows),
+    output:
+        out=f"{WORK}/manifest.parquet",
         card=f"{WORK}/manifest.parquet.card.json",
     log:
-        f"{WORK}/logs/prepare.log",
-    benchmark:
-        f"{WORK}/benchmarks/prepare.tsv"
-    conda:
-        "../../environment.yml"
+        f"{WORK}/logs/manifest.log",
     params:
-        experiment=PARAMS,
-        reads=reads("prepare"),
-        source=source("prepare"),
-    shell:
-        'agrepa prepare --params {params.experiment} --archives "{input.archives}" --manifest {output.manifest} --clips {output.clips}'
-        " --card {output.card} 2>&1 | tee {log}"
+        **job("manifest"),
 
 
-rule attribution:
+use rule stage as attribution with:
     input:
-        manifest=rules.prepare.output.manifest,
+        manifest=rules.manifest.output.out,
     output:
         out=f"{RESULTS}/ATTRIBUTION.md",
         card=f"{RESULTS}/ATTRIBUTION.md.card.json",
     log:
         f"{WORK}/logs/attribution.log",
     localrule: True
-    conda:
-        "../../environment.yml"
     params:
-        experiment=PARAMS,
-        reads=reads("attribution"),
-        source=source("attribution"),
-    shell:
-        "agrepa attribution --params {params.experiment} --manifest {input.manifest} --out {output.out} --card {output.card} 2>&1 | tee {log}"
+        **job("attribution"),

@@ -1,133 +1,99 @@
-"""What the model reads of a clip: log-mel, teacher features, and tokens."""
+"""What the model reads of a clip: log-mel, features and target vectors of the frozen networks, and tokens.
+
+All are written in shards behind one index a store: what follows reads the index, which holds the hash of every shard.
+"""
 
 
-rule mel:
+use rule stage as mel with:
     input:
-        manifest=rules.prepare.output.manifest,
-        clips=rules.prepare.output.clips,
+        manifest=rules.manifest.output.out,
     output:
         out=f"{WORK}/mel/{{shard}}.safetensors",
-        index=f"{WORK}/mel/{{shard}}.parquet",
         card=f"{WORK}/mel/{{shard}}.safetensors.card.json",
     log:
         f"{WORK}/logs/mel/{{shard}}.log",
-    benchmark:
-        f"{WORK}/benchmarks/mel/{{shard}}.tsv"
-    conda:
-        "../../environment.yml"
     params:
-        experiment=PARAMS,
-        reads=reads("mel"),
-        source=source("mel"),
-    shell:
-        "agrepa mel --params {params.experiment} --shard {wildcards.shard} --manifest {input.manifest} --clips {input.clips}"
-        " --out {output.out} --card {output.card} 2>&1 | tee {log}"
+        **job("mel"),
 
 
-rule mel_statistics:
+use rule stage as encode with:
     input:
-        manifest=rules.prepare.output.manifest,
-        mel=shards(rules.mel.output.out),
+        manifest=rules.manifest.output.out,
+        archives=lambda wildcards: FLOW.encoder_archives(wildcards.encoder),
+    output:
+        frames=f"{WORK}/features/{{encoder}}/{{shard}}.safetensors",
+        means=f"{WORK}/targets/{{encoder}}/{{shard}}.safetensors",
+        card=f"{WORK}/features/{{encoder}}/{{shard}}.safetensors.card.json",
+    log:
+        f"{WORK}/logs/encode/{{encoder}}/{{shard}}.log",
+    params:
+        **job("encode"),
+
+
+use rule stage as index with:
+    input:
+        shards=expand(f"{WORK}/{{{{store}}}}/{{shard}}.safetensors", shard=FLOW.shards),
+    output:
+        out=f"{WORK}/{{store}}/index.parquet",
+        card=f"{WORK}/{{store}}/index.parquet.card.json",
+    log:
+        f"{WORK}/logs/index/{{store}}.log",
+    params:
+        **job("index"),
+
+
+def indexes(store, encoders):
+    """The indexes of some encoders' "features" or "targets"."""
+    return expand(rules.index.output.out, store=[f"{store}/{e}" for e in encoders])
+
+
+use rule stage as mel_statistics with:
+    input:
+        manifest=rules.manifest.output.out,
+        mel=f"{WORK}/mel/index.parquet",
     output:
         out=f"{WORK}/mel/statistics.json",
         card=f"{WORK}/mel/statistics.json.card.json",
     log:
         f"{WORK}/logs/mel_statistics.log",
-    conda:
-        "../../environment.yml"
     params:
-        experiment=PARAMS,
-        reads=reads("mel_statistics"),
-        source=source("mel_statistics"),
-    shell:
-        'agrepa mel-statistics --params {params.experiment} --manifest {input.manifest} --mel "{input.mel}" --out {output.out} --card {output.card} 2>&1 | tee {log}'
+        **job("mel_statistics"),
 
 
-rule encode:
+use rule stage as codebook with:
     input:
-        manifest=rules.prepare.output.manifest,
-        clips=rules.prepare.output.clips,
-        archives=lambda wildcards: encoder_archives(wildcards.encoder),
-    output:
-        out=f"{WORK}/features/{{encoder}}/{{shard}}.safetensors",
-        index=f"{WORK}/features/{{encoder}}/{{shard}}.parquet",
-        card=f"{WORK}/features/{{encoder}}/{{shard}}.safetensors.card.json",
-    log:
-        f"{WORK}/logs/encode/{{encoder}}/{{shard}}.log",
-    benchmark:
-        f"{WORK}/benchmarks/encode/{{encoder}}/{{shard}}.tsv"
-    conda:
-        "../../environment.yml"
-    params:
-        experiment=PARAMS,
-        reads=reads("encode"),
-        source=source("encode"),
-    shell:
-        "agrepa encode --params {params.experiment} --encoder {wildcards.encoder} --shard {wildcards.shard} --manifest {input.manifest}"
-        ' --clips {input.clips} --archives "{input.archives}" --out {output.out} --card {output.card} 2>&1 | tee {log}'
-
-
-rule codebook:
-    input:
-        manifest=rules.prepare.output.manifest,
-        features=lambda wildcards: features(
-            getattr(EXPERIMENT.tokens, wildcards.stream).encoder
+        manifest=rules.manifest.output.out,
+        features=lambda wildcards: indexes(
+            "features", [getattr(EXPERIMENT.tokens, wildcards.stream).encoder]
         ),
     output:
         out=f"{WORK}/codebooks/{{stream}}.safetensors",
         card=f"{WORK}/codebooks/{{stream}}.safetensors.card.json",
     log:
         f"{WORK}/logs/codebook/{{stream}}.log",
-    benchmark:
-        f"{WORK}/benchmarks/codebook/{{stream}}.tsv"
-    conda:
-        "../../environment.yml"
     params:
-        experiment=PARAMS,
-        reads=reads("codebook"),
-        source=source("codebook"),
-    shell:
-        "agrepa codebook --params {params.experiment} --stream {wildcards.stream} --manifest {input.manifest}"
-        ' --features "{input.features}" --out {output.out} --card {output.card} 2>&1 | tee {log}'
+        **job("codebook"),
 
 
-rule tokenize:
+use rule stage as tokenize with:
     input:
-        **{
-            stream: f"{WORK}/codebooks/{stream}.safetensors"
-            for stream in ("speech", "audio", "second")
-        },
-        manifest=rules.prepare.output.manifest,
-        whisper=f"{WORK}/features/whisper/{{shard}}.safetensors",
-        yamnet=f"{WORK}/features/yamnet/{{shard}}.safetensors",
+        manifest=rules.manifest.output.out,
+        codebooks=every(rules.codebook.output.out),
+        features=indexes("features", FLOW.stream_encoders),
     output:
         out=f"{WORK}/tokens/{{shard}}.safetensors",
-        index=f"{WORK}/tokens/{{shard}}.parquet",
         card=f"{WORK}/tokens/{{shard}}.safetensors.card.json",
     log:
         f"{WORK}/logs/tokenize/{{shard}}.log",
-    conda:
-        "../../environment.yml"
     params:
-        experiment=PARAMS,
-        reads=reads("tokenize"),
-        source=source("tokenize"),
-    shell:
-        "agrepa tokenize --params {params.experiment} --shard {wildcards.shard} --manifest {input.manifest} --whisper {input.whisper}"
-        " --yamnet {input.yamnet} --speech {input.speech} --audio {input.audio} --second {input.second} --out {output.out}"
-        " --card {output.card} 2>&1 | tee {log}"
+        **job("tokenize"),
 
 
-# Every stage that runs the model reads these.
-SOURCES = {
-    "manifest": rules.prepare.output.manifest,
+# Every stage that runs the model on clips reads these, and where it needs the teachers, their target vectors too.
+CLIPS = {
+    "manifest": rules.manifest.output.out,
     "statistics": rules.mel_statistics.output.out,
-    "mel": shards(rules.mel.output.out),
-    "tokens": shards(rules.tokenize.output.out),
-    "whisper": features("whisper"),
-    "yamnet": features("yamnet"),
+    "mel": f"{WORK}/mel/index.parquet",
+    "tokens": f"{WORK}/tokens/index.parquet",
 }
-FROM_SOURCES = (
-    " --manifest {input.manifest} --statistics {input.statistics}"
-    ' --mel "{input.mel}" --tokens "{input.tokens}" --whisper "{input.whisper}" --yamnet "{input.yamnet}"'
-)
+TARGETS = indexes("targets", FLOW.teacher_encoders)

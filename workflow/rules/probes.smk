@@ -1,112 +1,137 @@
-"""The frozen warm-up model under the three probes, and the layers that each arm takes from them.
+"""The frozen warm-up model under the probes, and the layers that each arm takes from them.
 
-All are checkpoints: what follows them is planned again by what they gave (see `settled`).
+All are checkpoints, which cannot be made with `use rule`: what follows them is planned again by what they gave (see `settled`).
 """
 
 
 checkpoint fog_a:
     input:
-        **SOURCES,
+        **CLIPS,
         warmup=rules.warmup.output.checkpoint,
     output:
         out=f"{WORK}/probes/fog_a.json",
         card=f"{WORK}/probes/fog_a.json.card.json",
     log:
         f"{WORK}/logs/probes/fog_a.log",
-    benchmark:
-        f"{WORK}/benchmarks/probes/fog_a.tsv"
     priority: 20
     conda:
         "../../environment.yml"
     params:
-        experiment=PARAMS,
-        reads=reads("fog_a"),
-        source=source("fog_a"),
+        **job("fog_a"),
     shell:
-        "agrepa fog-a --params {params.experiment} --warmup {input.warmup} --out {output.out}"
-        + FROM_SOURCES
-        + " --card {output.card} 2>&1 | tee {log}"
+        RUN
 
 
 checkpoint lasp:
     input:
-        **SOURCES,
+        **CLIPS,
+        targets=TARGETS,
         warmup=rules.warmup.output.checkpoint,
     output:
         out=f"{WORK}/probes/lasp.json",
         card=f"{WORK}/probes/lasp.json.card.json",
     log:
         f"{WORK}/logs/probes/lasp.log",
-    benchmark:
-        f"{WORK}/benchmarks/probes/lasp.tsv"
     conda:
         "../../environment.yml"
     params:
-        experiment=PARAMS,
-        reads=reads("lasp"),
-        source=source("lasp"),
+        **job("lasp"),
     shell:
-        "agrepa lasp --params {params.experiment} --warmup {input.warmup} --out {output.out}"
-        + FROM_SOURCES
-        + " --card {output.card} 2>&1 | tee {log}"
+        RUN
 
 
 checkpoint gradient_norm:
     input:
-        **SOURCES,
+        **CLIPS,
         warmup=rules.warmup.output.checkpoint,
     output:
         out=f"{WORK}/probes/gradient_norm.json",
         card=f"{WORK}/probes/gradient_norm.json.card.json",
     log:
         f"{WORK}/logs/probes/gradient_norm.log",
-    benchmark:
-        f"{WORK}/benchmarks/probes/gradient_norm.tsv"
     conda:
         "../../environment.yml"
     params:
-        experiment=PARAMS,
-        reads=reads("gradient_norm"),
-        source=source("gradient_norm"),
+        **job("gradient_norm"),
     shell:
-        "agrepa gradient-norm --params {params.experiment} --warmup {input.warmup} --out {output.out}"
-        + FROM_SOURCES
-        + " --card {output.card} 2>&1 | tee {log}"
+        RUN
 
 
 checkpoint fog_a_trend:
     input:
-        **SOURCES,
+        **CLIPS,
         snapshots=rules.warmup.output.snapshots,
     output:
         out=f"{WORK}/probes/fog_a_trend.parquet",
         card=f"{WORK}/probes/fog_a_trend.parquet.card.json",
     log:
         f"{WORK}/logs/probes/fog_a_trend.log",
-    benchmark:
-        f"{WORK}/benchmarks/probes/fog_a_trend.tsv"
     conda:
         "../../environment.yml"
     params:
-        experiment=PARAMS,
-        reads=reads("fog_a_trend"),
-        source=source("fog_a_trend"),
+        **job("fog_a_trend"),
     shell:
-        "agrepa fog-a-trend --params {params.experiment} --snapshots {input.snapshots} --out {output.out}"
-        + FROM_SOURCES
-        + " --card {output.card} 2>&1 | tee {log}"
+        RUN
 
 
-PROBES = {
-    strategy: f"{WORK}/probes/{strategy}.json"
-    for strategy in ("fog_a", "lasp", "gradient_norm")
+# What an arm's strategy may follow, by its name; these three are shown whether or not an arm follows them.
+SHOWN_PROBES = ("fog_a", "lasp", "gradient_norm")
+PROBED = {
+    arm: EXPERIMENT.rows[arm].strategy
+    for arm in EXPERIMENT.arms
+    if EXPERIMENT.rows[arm].k is not None and EXPERIMENT.rows[arm].strategy != "random"
 }
+# dvc.yaml is rendered from the whole graph, before any checkpoint has run.
+PLAN_WITHOUT_RUNNING = bool(config.get("plan_without_running"))
+
+
+def arms_behind(wildcards):
+    """The arms whose layers a job's result depends on: its own, or all of them for a job that has none of its own."""
+    row = wildcards.get("arm") or wildcards.get("row")
+    if row is None:
+        return EXPERIMENT.arms
+    return [] if row in rows.ANCHORS else [rows.model_of(row, EXPERIMENT.control)]
+
+
+def probed(wildcards):
+    """No file: the job is planned again once the probe behind its arms has run. See `settled`."""
+    if not PLAN_WITHOUT_RUNNING:
+        for arm in arms_behind(wildcards):
+            if arm in PROBED:
+                getattr(checkpoints, PROBED[arm]).get()
+    return []
+
+
+def settled(wildcards):
+    """No file: the job is planned again once the probe and then the selection behind its arms are there.
+
+    A job that Snakemake plans behind one that runs stays planned, whatever comes out. Only what asks a checkpoint is looked
+    at again, and then compared by content: a probe that gives the same scores, or a selection that takes the same layers,
+    trains and scores nothing again, as in DVC.
+    """
+    probed(wildcards)
+    if not PLAN_WITHOUT_RUNNING:
+        for arm in arms_behind(wildcards):
+            checkpoints.select.get(arm=arm)
+    return []
+
+
+def all_settled(wildcards):
+    """`settled` for jobs that also show probes which no arm follows."""
+    if not PLAN_WITHOUT_RUNNING:
+        for name in (*SHOWN_PROBES, "fog_a_trend"):
+            getattr(checkpoints, name).get()
+    return settled(wildcards)
 
 
 checkpoint select:
     input:
         probed,
-        probe=probe_of,
+        probe=lambda wildcards: (
+            [f"{WORK}/probes/{PROBED[wildcards.arm]}.json"]
+            if wildcards.arm in PROBED
+            else []
+        ),
     output:
         out=f"{WORK}/selections/{{arm}}.json",
         card=f"{WORK}/selections/{{arm}}.json.card.json",
@@ -116,8 +141,6 @@ checkpoint select:
     conda:
         "../../environment.yml"
     params:
-        experiment=PARAMS,
-        reads=reads("select"),
-        source=source("select"),
+        **job("select"),
     shell:
-        'agrepa select --params {params.experiment} --arm {wildcards.arm} --probe "{input.probe}" --out {output.out} --card {output.card} 2>&1 | tee {log}'
+        RUN

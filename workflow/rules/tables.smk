@@ -1,96 +1,53 @@
 """What people read: tables, figures and the report, from results/<experiment>/scores alone."""
 
 
-rule collect:
+use rule stage as collect with:
     input:
         all_settled,
-        probes=list(PROBES.values()),
-        selections=expand(rules.select.output.out, arm=EXPERIMENT.arms),
-        curves=[rules.warmup.output.log]
-        + expand(rules.train.output.log, arm=EXPERIMENT.arms, seed=EXPERIMENT.seeds),
+        probes=expand(f"{WORK}/probes/{{probe}}.json", probe=SHOWN_PROBES),
+        selections=every(rules.select.output.out),
+        logs=[rules.warmup.output.log, *every(rules.train.output.log)],
         trend=rules.fog_a_trend.output.out,
     output:
         curves=f"{RESULTS}/scores/curves.csv",
-        trend=f"{RESULTS}/scores/fog_a_trend.csv",
+        trend_csv=f"{RESULTS}/scores/fog_a_trend.csv",
         validation=f"{RESULTS}/scores/validation.csv",
-        probes=directory(f"{RESULTS}/scores/probes"),
-        selections=directory(f"{RESULTS}/scores/selections"),
+        probes_folder=directory(f"{RESULTS}/scores/probes"),
+        selections_folder=directory(f"{RESULTS}/scores/selections"),
         card=f"{WORK}/cards/collect.json",
     log:
         f"{WORK}/logs/collect.log",
     localrule: True
-    conda:
-        "../../environment.yml"
     params:
-        experiment=PARAMS,
-        reads=reads("collect"),
-        source=source("collect"),
-    shell:
-        'agrepa collect --params {params.experiment} --probes "{input.probes}" --selections "{input.selections}" --curves "{input.curves}"'
-        " --trend {input.trend} --curves-out {output.curves} --trend-out {output.trend} --probes-out {output.probes}"
-        " --selections-out {output.selections} --validation-out {output.validation} --card {output.card} 2>&1 | tee {log}"
+        **job("collect"),
 
 
-# The run card of every artifact behind the tables, in the order of the DAG.
-CARDS = [
-    *expand(
-        "{path}.card.json",
-        path=[
-            *rules.prepare.input.archives,
-            *(download(a) for names in ENCODER_ARCHIVES.values() for a in names),
-        ]
-        + [download("whisper_tiny_en"), download("distillmos"), *VOCODER_ARCHIVES],
-    ),
-    rules.prepare.output.card,
-    *shards(rules.mel.output.card),
-    rules.mel_statistics.output.card,
-    *expand(rules.encode.output.card, encoder=ENCODER_ARCHIVES, shard=SHARDS),
-    *expand(rules.codebook.output.card, stream=["speech", "audio", "second"]),
-    *shards(rules.tokenize.output.card),
-    rules.warmup.output.card,
-    *(f"{probe}.card.json" for probe in PROBES.values()),
-    rules.fog_a_trend.output.card,
-    *expand(rules.select.output.card, arm=EXPERIMENT.arms),
-    *expand(rules.train.output.card, arm=EXPERIMENT.arms, seed=EXPERIMENT.seeds),
-    *(f"{WORK}/audio/{row}/seed{seed}.card.json" for row, seed in EVALUATED),
-    *(
-        f"{WORK}/embeddings/{row}/seed{seed}/{name}.safetensors.card.json"
-        for row, seed in EVALUATED
-        for name in EXPERIMENT.evaluation.frechet.embeddings
-    ),
-    *(f"{metric}.card.json" for metric in METRICS),
-    rules.scores.output.card,
-    rules.collect.output.card,
-    rules.listening.output.card,
-]
-
-
-rule cards:
+use rule stage as cards with:
     input:
         all_settled,
-        cards=CARDS,
+        # Of every rule above, in the order of the DAG.
+        cards=[
+            card
+            for each in workflow.rules
+            if each.name != "attribution" and "card" in each.output.keys()
+            for card in every(each.output.card)
+        ],
     output:
         out=directory(f"{RESULTS}/cards"),
         card=f"{WORK}/cards/cards.json",
     log:
         f"{WORK}/logs/cards.log",
     localrule: True
-    conda:
-        "../../environment.yml"
     params:
-        experiment=PARAMS,
-        reads=reads("cards"),
-        source=source("cards"),
-    shell:
-        'agrepa cards --params {params.experiment} --cards "{input.cards}" --out {output.out} --card {output.card} 2>&1 | tee {log}'
+        **job("cards"),
 
 
-rule tables:
+use rule stage as tables with:
     input:
         all_settled,
         scores=rules.scores.output.out,
-        probes=rules.collect.output.probes,
-        selections=rules.collect.output.selections,
+        probes=rules.collect.output.probes_folder,
+        selections=rules.collect.output.selections_folder,
         paper="results/paper",
     output:
         out=report(
@@ -102,25 +59,18 @@ rule tables:
         card=f"{RESULTS}/tables.card.json",
     log:
         f"{WORK}/logs/tables.log",
-    conda:
-        "../../environment.yml"
     params:
-        experiment=PARAMS,
-        reads=reads("tables"),
-        source=source("tables"),
-    shell:
-        "agrepa tables --params {params.experiment} --scores {input.scores} --probes {input.probes} --selections {input.selections}"
-        " --paper {input.paper} --out {output.out} --card {output.card} 2>&1 | tee {log}"
+        **job("tables"),
 
 
-rule figures:
+use rule stage as figures with:
     input:
         all_settled,
         scores=rules.scores.output.out,
-        probes=rules.collect.output.probes,
-        selections=rules.collect.output.selections,
+        probes=rules.collect.output.probes_folder,
+        selections=rules.collect.output.selections_folder,
         curves=rules.collect.output.curves,
-        trend=rules.collect.output.trend,
+        trend=rules.collect.output.trend_csv,
         listening=rules.listening.output.out,
     output:
         out=report(
@@ -132,26 +82,18 @@ rule figures:
         card=f"{RESULTS}/figures.card.json",
     log:
         f"{WORK}/logs/figures.log",
-    conda:
-        "../../environment.yml"
     params:
-        experiment=PARAMS,
-        reads=reads("figures"),
-        source=source("figures"),
-    shell:
-        "agrepa figures --params {params.experiment} --scores {input.scores} --probes {input.probes} --selections {input.selections}"
-        " --curves {input.curves} --trend {input.trend} --listening {input.listening} --out {output.out} --card {output.card}"
-        " 2>&1 | tee {log}"
+        **job("figures"),
 
 
-rule page:
+use rule stage as page with:
     input:
         all_settled,
         scores=rules.scores.output.out,
         tables=rules.tables.output.out,
         figures=rules.figures.output.out,
         listening=rules.listening.output.out,
-        selections=rules.collect.output.selections,
+        selections=rules.collect.output.selections_folder,
         cards=rules.cards.output.out,
         attribution=rules.attribution.output.out,
         template="workflow/report/report.html.j2",
@@ -160,13 +102,5 @@ rule page:
         card=f"{RESULTS}/report.html.card.json",
     log:
         f"{WORK}/logs/report.log",
-    conda:
-        "../../environment.yml"
     params:
-        experiment=PARAMS,
-        reads=reads("report"),
-        source=source("report"),
-    shell:
-        "agrepa report --params {params.experiment} --scores {input.scores} --tables {input.tables} --figures {input.figures}"
-        " --listening {input.listening} --selections {input.selections} --cards {input.cards}"
-        " --attribution {input.attribution} --template {input.template} --out {output.out} --card {output.card} 2>&1 | tee {log}"
+        **job("report"),

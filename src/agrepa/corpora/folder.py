@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from agrepa.audio import files
 from agrepa.corpora.clip import Clip, plain, slug
+from agrepa.corpora.kinds import Reader
 from agrepa.corpora.manifest import SPLITS
 from agrepa.domains import DOMAINS
 from agrepa.errors import AudioError, CorpusError
 from agrepa.progress import track
 
 if TYPE_CHECKING:
-    from agrepa.params import Corpora
+    from agrepa.params.corpora import Corpora, Source
 
 COLUMNS = ("path", "domain", "text", "speaker", "label", "split")
 OPTIONAL = ("licence", "attribution")
 SHOWN = 20  # problems that a message lists
 SILENT_PEAK = 1e-4  # -80 dB of full scale
+PER_FILE = True  # every file has an author and a licence of its own
 
 
-def clips(listing: Path, settings: Corpora) -> list[Clip]:
+def clips(archives: dict[str, Path], settings: Corpora, source: Source) -> list[Clip]:
     """Clips of every row, in the CSV's order; recordings longer than ``max_seconds`` are cut if they are not speech.
 
     Raises CorpusError with every row's problem (the first SHOWN): unknown domain or split, speech without transcript or
     speaker, audio that is missing, corrupt, truncated, empty, silent, of several channels, or at too low a sample rate.
     """
+    listing = Path(str(source.csv))
+    corpus = next(name for name, known in settings.sources.items() if known == source)
     rows = _rows(listing)
     result: list[Clip] = []
     problems: list[str] = []
@@ -44,15 +47,26 @@ def clips(listing: Path, settings: Corpora) -> list[Clip]:
             found.append(str(error))
         problems += [f"row {number}: {problem}" for problem in found]
         if not found:
-            result += _cut(row, number, path, seconds, parts, settings)
+            result += _cut(row, number, corpus, seconds, parts, settings)
     if problems:
         more = f"\nand {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise CorpusError(f"{listing}: {len(problems)} problems:\n" + "\n".join(problems[:SHOWN]) + more)
     return result
 
 
+def reader(archives: dict[str, Path], settings: Corpora, source: Source) -> Reader:
+    """Decodes rows of the candidates table; AudioError when a recording is missing or damaged."""
+    folder = Path(str(source.csv)).parent
+
+    def decode(row: Any) -> tuple[np.ndarray, int]:
+        # Speech is never cut, so that its length by the header does not matter.
+        return files.read(folder / row.file, start=row.start, seconds=None if row.domain == "speech" else row.seconds)
+
+    return decode
+
+
 def listed(listing: Path | str) -> list[str]:
-    """The CSV and the recordings that it names, as inputs of the prepare stage, which complains of those that are missing.
+    """The CSV and the recordings that it names, as inputs of the stages that read them and complain of those that are missing.
 
     Raises CorpusError when the CSV cannot be read.
     """
@@ -75,7 +89,7 @@ def _rows(listing: Path) -> list[tuple[int, dict[str, str]]]:
                 raise CorpusError(f"{listing}: unknown column {', '.join(unknown)}: use {', '.join((*COLUMNS, *OPTIONAL))}")
             rows = [(reader.line_num, {k: (v or "").strip() if k else "" for k, v in row.items()}) for row in reader]
     except FileNotFoundError:
-        raise CorpusError(f"{listing}: no such file: corpora.folder_csv must name the CSV of your recordings") from None
+        raise CorpusError(f"{listing}: no such file: csv in corpora.sources must name the CSV of your recordings") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"{listing}: not a CSV in UTF-8 ({error}): save it again as one") from None
     if not rows:
@@ -110,9 +124,9 @@ def _inspect(path: Path, settings: Corpora) -> tuple[float, str]:
     return len(wave) / rate, hashlib.sha256(wave.tobytes()).hexdigest()
 
 
-def _cut(row: dict[str, str], number: int, path: Path, seconds: float, content: str, settings: Corpora) -> list[Clip]:
+def _cut(row: dict[str, str], number: int, corpus: str, seconds: float, content: str, settings: Corpora) -> list[Clip]:
     speech = row["domain"] == "speech"
-    identity = slug("folder", f"{number:04d}", path.stem)
+    identity = slug(corpus, f"{number:04d}", Path(row["path"]).stem)
     pieces = 1 if speech else max(1, int(np.ceil(seconds / settings.max_seconds)))
     result = []
     for index in range(pieces):
@@ -121,20 +135,19 @@ def _cut(row: dict[str, str], number: int, path: Path, seconds: float, content: 
         result.append(
             Clip(
                 id=identity + (f"_part{index + 1}" if index else ""),
-                corpus="folder",
+                corpus=corpus,
                 domain=row["domain"],  # type: ignore[arg-type]
                 split=row["split"],  # type: ignore[arg-type]
                 file=row["path"],
                 start=start,
                 seconds=length,
                 text=row["text"] if speech else "",
-                speaker=slug("folder", row["speaker"]) if speech else "",
+                speaker=slug(corpus, row["speaker"]) if speech else "",
                 label=row["label"] or row["domain"],
-                family=slug("folder", row["speaker"]) if row["speaker"] else identity,
+                family=slug(corpus, row["speaker"]) if row["speaker"] else identity,
                 licence=row.get("licence", ""),
                 attribution=row.get("attribution", ""),
                 parts=(f"{content}@{index}",),
-                decode=partial(files.read, path, start=start, seconds=None if speech else length),
                 fixed=True,
             )
         )

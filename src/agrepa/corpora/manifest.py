@@ -1,13 +1,17 @@
-"""The manifest: one row per clip, what it must fulfil, and the lists that are taken from it."""
+"""The manifest: one row per clip, what it must fulfil, and the lists and waveforms that are taken from it."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from agrepa.artifacts import read_table
+from agrepa.artifacts.files import read_table
+from agrepa.audio import files
 from agrepa.corpora.clip import plain
 from agrepa.domains import DOMAINS
 from agrepa.errors import CorpusError
@@ -28,6 +32,7 @@ COLUMNS = {
     "sha256": str,
     "licence": str,
     "attribution": str,
+    "clip": str,
 }
 SPLITS = ("train", "validation", "test")
 SHOWN = 20  # offenders that a message lists
@@ -40,7 +45,7 @@ def read(path: Path) -> pd.DataFrame:
     """
     table = read_table(path)
     if missing := [column for column in COLUMNS if column not in table]:
-        raise CorpusError(f"{path}: the manifest has no column {', '.join(missing)}: delete it and run prepare again")
+        raise CorpusError(f"{path}: the manifest has no column {', '.join(missing)}: delete it and run its stage again")
     return table
 
 
@@ -118,3 +123,26 @@ def shard(table: pd.DataFrame, k: int, n: int) -> pd.DataFrame:
     if not 0 <= k < n:
         raise CorpusError(f"shard {k} of {n}: shards count from 0 to {n - 1}")
     return table.iloc[k::n].reset_index(drop=True)
+
+
+def wave(row: Any, expected_rate: int) -> np.ndarray:
+    """The samples of a clip, float32 ``[N]`` within [-1, 1].
+
+    Args:
+        row: of the manifest, as ``itertuples`` gives it: its ``clip`` is the file and its ``sha256`` the content.
+        expected_rate: sample rate in Hz that the file must have.
+
+    Raises CorpusError when the file is missing or is not the one that the manifest names, AudioError when it has another rate.
+    """
+    path = Path(row.clip)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise CorpusError(f"{path}: the clip {row.id} of the manifest is missing: run the decode stage again") from None
+    found = hashlib.sha256(data).hexdigest()
+    if found != row.sha256:
+        raise CorpusError(
+            f"{path}: the clip {row.id} has SHA-256 {found} and the manifest says {row.sha256}: delete its folder and run the "
+            "decode and manifest stages again"
+        )
+    return files.read(data, str(path), expected_rate)[0]

@@ -6,25 +6,26 @@ import hashlib
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agrepa.archives.containers import deb_members
 from agrepa.audio import files
 from agrepa.corpora import debian_copyright
-from agrepa.corpora.archives import deb_members
 from agrepa.corpora.clip import Clip, Split, slug
+from agrepa.corpora.kinds import Reader
 from agrepa.corpora.queen_resources import Resources, lines, segments
 from agrepa.errors import CorpusError
 
 if TYPE_CHECKING:
-    from agrepa.params import Corpora
+    from agrepa.params.corpora import Corpora, Source
 
 DATA = "usr/share/scummvm/flight-of-the-amazon-queen/queen.1c"
 COPYRIGHT = "usr/share/doc/flight-of-the-amazon-queen/copyright"
 RATE = 11025
+PER_FILE = False  # one licence and one credit for all
 MIN_CHARACTERS_PER_SECOND = 3  # a training clip with less text than that has sounds which its text does not mention
 HELD_OUT: dict[str, Split] = {
     "JIM": "test",
@@ -53,6 +54,7 @@ CHARACTERS = {
     "WITCH_DOCTOR": "WITCH",
     "ZOMBIE_WOMAN": "ZOMBIE",
 }
+JOINED = "+"  # between the names of a clip's segments
 UNSPOKEN = re.compile(r"<[^>]*>|\^_|[@#^]")  # described noises, trademark and heart signs
 
 
@@ -117,21 +119,20 @@ def pieces(utterance: Utterance, seconds: list[float], longest: float) -> list[t
     return [*result, (held, total)] if held else result
 
 
-def clips(archives: dict[str, Path], settings: Corpora) -> list[Clip]:
+def clips(archives: dict[str, Path], settings: Corpora, source: Source) -> list[Clip]:
     """Clips of all splits: utterances up to ``max_seconds``, longer ones cut between their segments.
 
     Raises CorpusError when the archive is missing or damaged, or when its recordings cannot fill the bandwidth.
     """
-    if "queen" not in archives:
-        raise CorpusError("corpus queen needs its archive: run agrepa fetch --archive queen and pass the file to prepare")
+    archive = _archive(archives, source)
     if 2 * settings.bandwidth_hz > RATE:
         raise CorpusError(
             f"corpus queen is recorded at {RATE} Hz and holds nothing up to bandwidth_hz {settings.bandwidth_hz}: "
             f"lower corpora.bandwidth_hz to {RATE / 2:.0f} or less"
         )
-    members = deb_members(archives["queen"], lambda name: name in (DATA, COPYRIGHT))
-    resources = Resources(members[DATA], str(archives["queen"]))
-    paragraph = debian_copyright.find(debian_copyright.parse(members[COPYRIGHT]), "queen.1c")
+    members = deb_members(archive, lambda name: name in (DATA, COPYRIGHT))
+    resources = Resources(members[DATA], str(archive))
+    paragraph = debian_copyright.find(debian_copyright.parse(members[COPYRIGHT], str(archive)), "queen.1c")
     licence, holders = (paragraph.licence, paragraph.holders) if paragraph else ("", "")
     result = []
     for utterance in utterances(resources):
@@ -148,25 +149,39 @@ def clips(archives: dict[str, Path], settings: Corpora) -> list[Clip]:
             first = parts[0][0].removesuffix(".SB")
             result.append(
                 Clip(
-                    id=slug("queen", utterance.stem if whole else first),
-                    corpus="queen",
+                    id=slug(source.archives[0], utterance.stem if whole else first),
+                    corpus=source.archives[0],
                     domain="speech",
                     split=chosen,
-                    file=f"{DATA}:{'+'.join(name for name, _ in parts)}",
+                    file=f"{DATA}:{JOINED.join(name for name, _ in parts)}",
                     start=0.0,
                     seconds=seconds,
                     text=text,
-                    speaker=slug("queen", utterance.speaker),
+                    speaker=slug(source.archives[0], utterance.speaker),
                     label="speech",
-                    family=slug("queen", utterance.speaker),
+                    family=slug(source.archives[0], utterance.speaker),
                     licence=licence,
                     attribution=holders,
                     parts=tuple(hashlib.sha256(resources[name]).hexdigest() for name, _ in parts),
-                    decode=partial(_decode, resources, tuple(name for name, _ in parts)),
                 )
             )
     return result
 
 
-def _decode(resources: Resources, names: tuple[str, ...]) -> tuple[np.ndarray, int]:
-    return np.concatenate([files.read(resources[name], name, expected_rate=RATE)[0] for name in names]), RATE
+def reader(archives: dict[str, Path], settings: Corpora, source: Source) -> Reader:
+    """Decodes rows of the candidates table; CorpusError when the archive is missing or damaged."""
+    archive = _archive(archives, source)
+    resources = Resources(deb_members(archive, lambda name: name == DATA)[DATA], str(archive))
+
+    def decode(row: Any) -> tuple[np.ndarray, int]:
+        names = row.file.removeprefix(f"{DATA}:").split(JOINED)
+        return np.concatenate([files.read(resources[name], name, expected_rate=RATE)[0] for name in names]), RATE
+
+    return decode
+
+
+def _archive(archives: dict[str, Path], source: Source) -> Path:
+    name = source.archives[0]
+    if name not in archives:
+        raise CorpusError(f"corpus queen needs its archive: run agrepa fetch --archive {name} and pass the file")
+    return archives[name]

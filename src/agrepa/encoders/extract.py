@@ -4,47 +4,58 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from agrepa.artifacts import write_features
+from agrepa.archives.containers import named
+from agrepa.artifacts.features import write_shard
 from agrepa.audio import files
 from agrepa.corpora import manifest as manifests
-from agrepa.encoders.protocol import Encoder
+from agrepa.encoders.protocol import Network
 from agrepa.errors import ArtifactError, AudioError, ParamsError
+from agrepa.job import In, Ins, Out, Wildcard
 from agrepa.progress import track
 
 if TYPE_CHECKING:
-    from agrepa.params import Experiment
+    from agrepa.params.encoders import Encoder
+    from agrepa.params.stages import EncodeSettings
+
+MEAN = ".mean"  # ends the name of an output that is kept as its mean over time
 
 
-def load(name: str, archives: list[Path]) -> Encoder:
-    """The encoder of module ``agrepa.encoders.<name>``; ``archives`` are its downloads in the order of its ARCHIVES.
+def load(encoder: Encoder, archives: list[Path]) -> Network:
+    """The network of module ``agrepa.encoders.<kind>``.
 
-    Raises ParamsError when there is no such encoder, ArtifactError or CorpusError when an archive is not the pinned one.
+    Args:
+        archives: downloads among which are those that the encoder names, in any order.
+
+    Raises:
+        ParamsError: there is no such kind.
+        ArtifactError, CorpusError: an archive is missing or is not the pinned one.
     """
-    place = f"agrepa.encoders.{name}"
+    place = f"agrepa.encoders.{encoder.kind}"
     module = importlib.import_module(place) if importlib.util.find_spec(place) else None
-    if module is None or not hasattr(module, "ARCHIVES"):
-        raise ParamsError(f"{name!r} is not an encoder: see docs/add-an-encoder.md")
-    if len(archives) != len(module.ARCHIVES):
-        raise ArtifactError(f"encoder {name!r} needs the archives {', '.join(module.ARCHIVES)} and was given {len(archives)}")
-    return module.load(archives)
+    if module is None or not hasattr(module, "OUTPUTS"):
+        raise ParamsError(f"{encoder.kind!r} is no kind of encoder: see docs/add-an-encoder.md")
+    found = named(archives)
+    if missing := [name for name in encoder.archives if name not in found]:
+        raise ArtifactError(
+            f"encoder {encoder.label} is loaded from {', '.join(encoder.archives)}: "
+            f"{', '.join(missing)} was not among the archives given, {', '.join(found) or 'none'}"
+        )
+    return module.load([found[name] for name in encoder.archives])
 
 
-def in_batches(folder: Path, clip_ids: Sequence[str], batch_seconds: float) -> list[list[str]]:
-    """Clips of similar length together: at most ``batch_seconds`` of audio, padding included, or one clip.
-
-    Raises AudioError when a clip is missing or is not audio.
-    """
-    seconds = {clip: files.length(folder / f"{clip}.flac")[0] for clip in clip_ids}
+def in_batches(seconds: Mapping[str, float], batch_seconds: float) -> list[list[str]]:
+    """Clips of similar length together: at most ``batch_seconds`` of audio, padding included, or one clip."""
     batches: list[list[str]] = []
-    for clip in sorted(clip_ids, key=lambda clip: (seconds[clip], clip)):
+    for clip in sorted(seconds, key=lambda clip: (seconds[clip], clip)):
         if batches and seconds[clip] * (len(batches[-1]) + 1) <= batch_seconds:
             batches[-1].append(clip)
         else:
@@ -52,60 +63,79 @@ def in_batches(folder: Path, clip_ids: Sequence[str], batch_seconds: float) -> l
     return batches
 
 
-def encode_folder(
-    encoder: Encoder,
-    folder: Path,
-    clip_ids: Sequence[str],
+def encode_clips(
+    network: Network,
+    seconds: Mapping[str, float],
+    read: Callable[[str], np.ndarray],
     sample_rate: int,
     frames: Sequence[str],
     batch_seconds: float,
     means: Sequence[str] = (),
 ) -> Iterator[tuple[str, str, Tensor, float]]:
-    """Features of ``<folder>/<clip>.flac`` as they are stored, so that fresh ones equal those on disk.
+    """Features as they are stored, so that fresh ones equal those on disk.
 
     Args:
-        sample_rate: of the files, in Hz; they are brought to the encoder's.
+        seconds: the clips' lengths.
+        read: clip -> its wave ``[N]`` at ``sample_rate`` Hz, which is brought to the network's.
         frames: outputs wanted whole: float16 ``[T, D]``.
         means: outputs wanted as a mean over time: float32 ``[1, D]``, under the name ``<output>.mean``, rate 0.
-        batch_seconds: most audio handed to the encoder at once.
+        batch_seconds: most audio handed to the network at once.
 
     Yields:
-        (clip, output, tensor, frames per second), in the order of ``clip_ids``.
+        (clip, output, tensor, frames per second), in the order of ``seconds``.
 
     Raises:
-        ParamsError: the encoder has no such output.
-        AudioError: a clip is missing, is not audio, has another rate, or is too short or too long for the encoder.
+        ParamsError: the network has no such output.
+        AudioError: a clip is too short or too long for the network.
         ArtifactError: a feature is not finite in the precision that it is stored in.
     """
     for name in (*frames, *means):
-        if name not in encoder.outputs:
-            raise ParamsError(f"the encoder has no output {name!r}: choose from {', '.join(encoder.outputs)}")
+        if name not in network.outputs:
+            raise ParamsError(f"the encoder has no output {name!r}: choose from {', '.join(network.outputs)}")
     done: dict[str, list[tuple[str, str, Tensor, float]]] = {}
-    for batch in track(in_batches(folder, clip_ids, batch_seconds), "encode", unit="batch"):
-        waves = []
-        for clip in batch:
-            wave, rate = files.read(folder / f"{clip}.flac", expected_rate=sample_rate)
-            waves.append(torch.from_numpy(files.resample(wave, rate, encoder.sample_rate)))
+    for batch in track(in_batches(seconds, batch_seconds), "encode", unit="batch"):
+        waves = [torch.from_numpy(files.resample(read(clip), sample_rate, network.sample_rate)) for clip in batch]
         lengths = torch.tensor([len(wave) for wave in waves])
         try:
-            encoded = encoder(pad_sequence(waves, batch_first=True), lengths)
+            encoded = network(pad_sequence(waves, batch_first=True), lengths)
         except AudioError as error:
-            raise AudioError(f"{folder}: {', '.join(batch)}: {error}") from None
+            raise AudioError(f"{', '.join(batch)}: {error}") from None
         for i, clip in enumerate(batch):
-            done[clip] = [(clip, name, encoded[name][i].half(), encoder.outputs[name].rate) for name in frames]
-            done[clip] += [(clip, f"{name}.mean", encoded[name][i].mean(0, keepdim=True), 0.0) for name in means]
+            done[clip] = [(clip, name, encoded[name][i].half(), network.outputs[name].rate) for name in frames]
+            done[clip] += [(clip, f"{name}{MEAN}", encoded[name][i].mean(0, keepdim=True), 0.0) for name in means]
             for _, name, feature, _ in done[clip]:
                 if not torch.isfinite(feature).all():
-                    raise ArtifactError(f"{folder / clip}.flac: {name} is not finite as {feature.dtype}")
-    for clip in clip_ids:
+                    raise ArtifactError(f"{clip}: {name} is not finite as {feature.dtype}")
+    for clip in seconds:
         yield from done.pop(clip)
 
 
-def run(p: Experiment, encoder: str, shard: str, manifest: Path, clips: Path, archives: list[Path], out: Path) -> None:
-    """Encode the clips of one shard that are of the encoder's domains, in manifest order."""
-    settings = getattr(p.encoders, encoder)
+def encode_folder(
+    network: Network, folder: Path, clip_ids: Sequence[str], sample_rate: int, frames: Sequence[str], batch_seconds: float
+) -> Iterator[tuple[str, str, Tensor, float]]:
+    """``encode_clips`` over ``<folder>/<clip>.flac``, in the order of ``clip_ids``.
+
+    Raises AudioError also when a clip is missing, is not audio or has another sample rate.
+    """
+
+    def read(clip: str) -> np.ndarray:
+        return files.read(folder / f"{clip}.flac", expected_rate=sample_rate)[0]
+
+    seconds = {clip: files.length(folder / f"{clip}.flac")[0] for clip in clip_ids}
+    return encode_clips(network, seconds, read, sample_rate, frames, batch_seconds)
+
+
+def run(p: EncodeSettings, *, encoder: Wildcard, shard: Wildcard, manifest: In, archives: Ins, frames: Out, means: Out) -> None:
+    """Encode the clips of one shard that are of the encoder's domains: one file of frames and one of means over time."""
+    settings = p.encoder
     table = manifests.shard(manifests.read(manifest), int(shard), p.shards)
-    ids = table.id[table.domain.isin(settings.domains)].tolist()
-    network = load(encoder, archives)
-    features = encode_folder(network, clips, ids, p.corpora.sample_rate, settings.frames, settings.batch_seconds, settings.means)
-    write_features(out, features)
+    rows = {row.id: row for row in table[table.domain.isin(settings.domains)].itertuples()}
+
+    def read(clip: str) -> np.ndarray:
+        return manifests.wave(rows[clip], p.sample_rate)
+
+    seconds = {clip: row.seconds for clip, row in rows.items()}
+    network = load(settings, archives)
+    encoded = list(encode_clips(network, seconds, read, p.sample_rate, settings.frames, settings.batch_seconds, settings.means))
+    write_shard(frames, encoder, [feature for feature in encoded if not feature[1].endswith(MEAN)])
+    write_shard(means, encoder, [feature for feature in encoded if feature[1].endswith(MEAN)])

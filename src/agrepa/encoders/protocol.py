@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
 
-from agrepa.errors import AudioError
+from agrepa.errors import AudioError, ParamsError
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,13 @@ class Output:
     dim: int
 
 
-class Encoder(Protocol):
+class Network(Protocol):
     """A frozen network in evaluation mode.
 
-    The module that defines one, ``agrepa.encoders.<name>``, has beside it::
+    The module that defines one, ``agrepa.encoders.<kind>``, has beside it::
 
-        ARCHIVES: tuple[str, ...]                     # keys of params/archives.yaml that hold the weights
-        def load(archives: list[Path]) -> Encoder     # the downloads, in the order of ARCHIVES
+        OUTPUTS = ("name", ...)                       # the keys of ``outputs``, literally: params are checked against them
+        def load(archives: list[Path]) -> Network     # the downloads that the encoder's params name, in that order
 
     Attributes:
         sample_rate: Hz that the waveforms must have.
@@ -48,6 +49,15 @@ class Encoder(Protocol):
             AudioError: a clip is shorter or longer than the network can take.
         """
         ...
+
+
+def exactly(count: int, archives: list[Path]) -> list[Path]:
+    """The archives; ParamsError unless the encoder's params name ``count`` of them."""
+    if len(archives) != count:
+        raise ParamsError(
+            f"this kind of encoder is loaded from {count} archives and its params name {len(archives)}: correct them"
+        )
+    return archives
 
 
 def unpad(waves: Tensor, lengths: Tensor, shortest: int, longest: int | None = None) -> list[Tensor]:

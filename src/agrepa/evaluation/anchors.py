@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agrepa.artifacts import Features
-from agrepa.audio import files, vocoder
+from agrepa.artifacts.features import FeatureStore
+from agrepa.audio import files, vocoders
 from agrepa.corpora import manifest as manifests
-from agrepa.domains import DOMAINS
+from agrepa.errors import ArtifactError
+from agrepa.evaluation.rows import ANCHORS, GROUND_TRUTH
+from agrepa.job import In, Ins, Out, Wildcard
 from agrepa.progress import track
 
 if TYPE_CHECKING:
-    from agrepa.params import Experiment
+    from agrepa.params.stages import AnchorSettings
 
 
-def run(p: Experiment, row: str, manifest: Path, clips: Path, mel: list[Path], archives: list[Path], out: Path) -> None:
-    """Write the clips of an anchor row, "ground_truth" or "copy_synthesis"."""
-    table, store, settings = manifests.read(manifest), Features(mel, "mel"), p.evaluation
-    out.mkdir(parents=True, exist_ok=True)
+def run(p: AnchorSettings, *, row: Wildcard, manifest: In, mel: In, archives: Ins, out: Out) -> None:
+    """Audio of an anchor row: ground truth or copy synthesis.
+
+    Args:
+        mel: index of the log-mel spectrograms.
+        archives: what the vocoder is read from.
+
+    Raises ArtifactError when the row is no anchor or a recording is not the one that the manifest names.
+    """
+    if row not in ANCHORS:
+        raise ArtifactError(f"row {row!r} is no anchor: choose from {', '.join(ANCHORS)}")
+    table = manifests.read(manifest)
     ids = [
         clip
-        for domain in DOMAINS
-        for clip in manifests.evaluation_list(table, settings.split, domain, getattr(settings, f"anchor_{domain}_clips"))
+        for domain, count in {"speech": p.speech_clips, "audio": p.audio_clips}.items()
+        for clip in manifests.evaluation_list(table, p.split, domain, count)
     ]
-    if row == "ground_truth":
-        for clip in ids:
-            shutil.copyfile(clips / f"{clip}.flac", out / f"{clip}.flac")
+    out.mkdir()
+    if row == GROUND_TRUTH:
+        for recording in table.set_index("id", drop=False).loc[ids].itertuples():
+            manifests.wave(recording, p.sample_rate)  # is it still what the manifest says?
+            shutil.copyfile(recording.clip, out / f"{recording.id}.flac")
         return
-    sound = vocoder.load(settings.vocoder, p.mel, p.corpora.sample_rate, settings.griffin_lim_iterations, archives)
+    spectrograms = FeatureStore([mel]).feature("mel", "mel")
+    sound = vocoders.load(p.vocoder, p.mel, p.sample_rate, archives)
     for clip in track(ids, row, unit="clip"):
-        files.write_flac(out / f"{clip}.flac", sound(store[clip]), p.corpora.sample_rate)
+        files.write_flac(out / f"{clip}.flac", sound(spectrograms[clip]), p.sample_rate)

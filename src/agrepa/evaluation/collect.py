@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from agrepa.artifacts import read_json, read_table, write_json
+from agrepa.artifacts.files import read_json, read_table, write_json
 from agrepa.errors import ArtifactError
+from agrepa.job import In, Ins, Out
 
 if TYPE_CHECKING:
-    from agrepa.params import Experiment
+    from agrepa.params.stages import CollectSettings
 
 CURVES = ["row", "seed", "step", "series", "value"]
 TREND = ["step", "domain", "layer", "score"]
@@ -54,26 +55,27 @@ def write_validation(runs: pd.DataFrame, out: Path) -> None:
 
 
 def run(
-    p: Experiment,
-    probes: list[Path],
-    selections: list[Path],
-    curves: list[Path],
-    trend: Path,
-    curves_out: Path,
-    trend_out: Path,
-    probes_out: Path,
-    selections_out: Path,
-    validation_out: Path,
+    p: CollectSettings,
+    *,
+    probes: Ins,
+    selections: Ins,
+    logs: Ins,
+    trend: In,
+    curves: Out,
+    trend_csv: Out,
+    probes_folder: Out,
+    selections_folder: Out,
+    validation: Out,
 ) -> None:
-    """Gather probes and selections, and write the training logs and the trend of FoG-A as CSV with six significant digits.
+    """Gather probes, selections and training curves beside the scores, as CSV with six significant digits.
 
     Raises ArtifactError when an arm's selection or one of its training logs is not among the inputs.
     """
-    gather(probes, "probe", probes_out)
-    missing = set(p.arms) - gather(selections, "arm", selections_out)
+    gather(probes, "probe", probes_folder)
+    missing = set(p.arms) - gather(selections, "arm", selections_folder)
     if missing:
         raise ArtifactError(f"no selection was given for arm {sorted(missing)[0]!r}: run the stage select for it")
-    runs = pd.concat([columns(path, CURVES) for path in curves], ignore_index=True)
+    runs = pd.concat([columns(path, CURVES) for path in logs], ignore_index=True)
     untrained = {(arm, int(seed)) for arm in p.arms for seed in p.seeds} - set(zip(runs.row, runs.seed.astype(int), strict=True))
     if untrained:
         arm, seed = min(untrained)
@@ -83,7 +85,7 @@ def run(
     order = pd.DataFrame({"row": runs.row.map(place), "seed": runs.seed, "step": runs.step, "series": runs.series})
     order = order.sort_values(["row", "seed", "step", "series"]).index
     runs = runs.loc[order]
-    runs.to_csv(curves_out, index=False, float_format=DIGITS, lineterminator="\n")
-    write_validation(runs, validation_out)
+    runs.to_csv(curves, index=False, float_format=DIGITS, lineterminator="\n")
+    write_validation(runs, validation)
     steps = columns(trend, TREND).sort_values(["domain", "layer", "step"])
-    steps.to_csv(trend_out, index=False, float_format=DIGITS, lineterminator="\n")
+    steps.to_csv(trend_csv, index=False, float_format=DIGITS, lineterminator="\n")

@@ -14,20 +14,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from agrepa.artifacts import Features, write_json, write_table
+from agrepa.artifacts.features import Feature, FeatureStore
+from agrepa.artifacts.files import write_json, write_table
 from agrepa.corpora import manifest as manifests
-from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
+from agrepa.evaluation.embeddings import OUTPUT
+from agrepa.evaluation.statistics import margin
+from agrepa.job import In, Out, Wildcard
 
 if TYPE_CHECKING:
-    from agrepa.params import Experiment, Frechet
+    from agrepa.params.evaluation import Frechet
+    from agrepa.params.stages import FadSettings
 
 Floats = NDArray[np.float64]
 Clips = NDArray[np.int64]  # positions in the evaluation list
@@ -36,7 +39,6 @@ FEWEST_CLIPS = 3  # below this there is no line to fit
 FEWEST_UNITS = 12  # below this half of the units are too few to extrapolate from
 REPEATS = 8  # shuffles behind a value
 REPEATS_IN_HALVES = 2  # and behind each half-sample
-NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -147,11 +149,6 @@ def half_sampling(evaluated: Evaluated, units: Sequence[str], sizes: int, sample
     return (np.sqrt(half / (len(names) - half)) * (values - values.mean())).tolist()
 
 
-def margin(deviations: ArrayLike) -> float:
-    """Half the width of the 95 % interval that belongs to these deviations."""
-    return float(NORMAL_95 * np.sqrt(np.mean(np.square(deviations))))
-
-
 def score(clips: dict[str, Floats], families: list[str], reference: Gaussian, settings: Frechet, seed: int) -> dict[str, Any]:
     """A domain's entry of the metric's JSON.
 
@@ -181,27 +178,29 @@ def score(clips: dict[str, Floats], families: list[str], reference: Gaussian, se
     return entry
 
 
-def run(
-    p: Experiment, embedding: str, manifest: Path, reference: list[Path], evaluated: Path, out: Path, utterances: Path
-) -> None:
-    """FAD of one row under one embedding, both domains; the real clips of the training split are the reference.
+def run(p: FadSettings, *, embedding: Wildcard, manifest: In, reference: In, evaluated: In, out: Out, utterances: Out) -> None:
+    """Frechet audio distance of a row to the training recordings, under one embedding, both domains.
 
     Every row is scored on the clips that the arms have, also the anchors: a FAD of fewer clips is higher, even extrapolated.
+
+    Args:
+        reference: index of the recordings' features.
+        evaluated: shard of the row's embeddings.
 
     Raises ArtifactError when a clip of the evaluation list was not embedded, or a domain has no real clips.
     """
     table = manifests.read(manifest)
-    real, made = Features(reference, "embedding"), Features([evaluated], "embedding")
-    settings, result, rows = p.evaluation.frechet, {}, []
-    for domain in DOMAINS:
-        ids = manifests.evaluation_list(table, p.evaluation.split, domain, getattr(p.evaluation, f"{domain}_clips"))
-        known = table[(table.split == "train") & (table.domain == domain)].id[: settings.reference_clips]
+    real, made = FeatureStore([reference]).feature(embedding, OUTPUT), Feature.of_shard(evaluated, OUTPUT)
+    result, rows = {}, []
+    for domain, count in {"speech": p.speech_clips, "audio": p.audio_clips}.items():
+        ids = manifests.evaluation_list(table, p.split, domain, count)
+        known = table[(table.split == "train") & (table.domain == domain)].id[: p.frechet.reference_clips]
         if known.empty:
             raise ArtifactError(f"{manifest} has no {domain} clips in the training split, which are FAD's reference")
         gaussian = Gaussian.of(np.concatenate([real[clip].double().numpy() for clip in known]))
         clips = {clip: made[clip].double().numpy() for clip in ids}
         families = table.set_index("id").family.loc[ids].tolist()
-        entry = score(clips, families, gaussian, settings, p.seed)
+        entry = score(clips, families, gaussian, p.frechet, p.seed)
         result[f"{domain}_fad_{embedding}"] = entry | {"reference_clips": len(known)}
         rows += [(clip, family, domain, len(clips[clip])) for clip, family in zip(ids, families, strict=True)]
     write_table(utterances, pd.DataFrame(rows, columns=["clip", "family", "domain", "frames"]))

@@ -11,16 +11,17 @@ import pandas as pd
 import torch
 from distillmos import ConvTransformerSQAModel
 
-from agrepa.artifacts import write_json, write_table
+from agrepa.archives.checkpoints import read_checkpoint
+from agrepa.artifacts.files import write_json, write_table
 from agrepa.audio import files
 from agrepa.corpora import manifest as manifests
-from agrepa.encoders.wheel import read_checkpoint
 from agrepa.errors import ArtifactError
 from agrepa.evaluation.statistics import cluster_bootstrap
+from agrepa.job import In, Out
 from agrepa.progress import track
 
 if TYPE_CHECKING:
-    from agrepa.params import Experiment
+    from agrepa.params.stages import MosSettings
 
 CHECKPOINT = ("distillmos/weights/distill_mos_v7.pt", "b18b3ac60227267cfb91e5d00ce22cc7b73716fd92f269484da1446e27031a40")
 SAMPLE_RATE = 16000
@@ -54,18 +55,18 @@ def speech_clips(manifest: Path, audio: Path) -> pd.DataFrame:
     return rows[["id", "family", "domain"]].rename(columns={"id": "clip"}).reset_index(drop=True)
 
 
-def run(p: Experiment, manifest: Path, audio: Path, archive: Path, out: Path, utterances: Path) -> None:
-    """Rate a row's speech: ``speech_mos_distill`` with the interval over speakers, and one row a clip.
+def run(p: MosSettings, *, manifest: In, audio: In, archive: In, out: Out, utterances: Out) -> None:
+    """Predicted MOS of a row's speech: ``speech_mos_distill`` with the interval over speakers, and one row a clip.
 
     Raises ArtifactError as ``speech_clips`` and ``load``, AudioError when a clip cannot be read.
     """
     rows, model, scores = speech_clips(manifest, audio), load(archive), []
     for clip in track(rows["clip"].tolist(), "mos", unit="clip"):
-        wave, rate = files.read(audio / f"{clip}.flac", expected_rate=p.corpora.sample_rate)
+        wave, rate = files.read(audio / f"{clip}.flac", expected_rate=p.sample_rate)
         samples = torch.from_numpy(files.resample(wave, rate, SAMPLE_RATE))
         with torch.inference_mode():
             scores.append(model(samples[None]).item())
     rows["mos"] = scores
-    interval = cluster_bootstrap(rows.mos, [1.0] * len(rows), rows.family, p.evaluation.bootstrap, p.seed)
+    interval = cluster_bootstrap(rows.mos, [1.0] * len(rows), rows.family, p.bootstrap, p.seed)
     write_table(utterances, rows)
     write_json(out, {"speech_mos_distill": interval.entry()})

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from agrepa.artifacts import read_json, read_table, write_json
+from agrepa.artifacts.files import read_json, read_table, write_json
 from agrepa.errors import ArtifactError
-from agrepa.evaluation.frechet import margin
-from agrepa.evaluation.statistics import cluster_bootstrap, paired_difference
+from agrepa.evaluation.rows import ANCHORS, BASE, ordered
+from agrepa.evaluation.statistics import cluster_bootstrap, margin, paired_difference
+from agrepa.job import Ins, Out
 
 if TYPE_CHECKING:
-    from agrepa.params import Experiment
+    from agrepa.params.stages import ScoresSettings
 
-BASE = "base"
-ANCHORS = ("ground_truth", "copy_synthesis")
 PLACE = re.compile(r"(?P<row>[a-z0-9_]+)/seed(?P<seed>\d+)/(?P<file>[a-z0-9_]+)\.json$")
 NUMBERS = ["value", "low", "high"]
 DIFFERENCES = ["difference", "difference_low", "difference_high"]
@@ -46,9 +45,10 @@ RATIOS = {
 
 @dataclass(frozen=True)
 class Measured:
-    """One metric file of one row and seed, with its table of utterances beside it."""
+    """One metric file of one row and seed, with its table of utterances."""
 
     path: Path
+    table: Path
     row: str
     seed: int
 
@@ -58,22 +58,30 @@ class Measured:
 
     @cached_property
     def utterances(self) -> pd.DataFrame:
-        return read_table(self.path.with_suffix(".parquet")).assign(seed=self.seed)
+        return read_table(self.table).assign(seed=self.seed)
 
 
 Metrics = dict[str, dict[str, list[Measured]]]  # metric -> row -> one of each seed
 
 
-def arrange(paths: list[Path]) -> Metrics:
-    """Files by metric, row and seed. ArtifactError when a path does not end in ``<row>/seed<seed>/<metric>.json``."""
+def arrange(paths: list[Path], utterances: list[Path]) -> Metrics:
+    """Files by metric, row and seed.
+
+    Args:
+        utterances: the table behind each of ``paths``, in the same order.
+
+    Raises ArtifactError when the lists differ in length or a path does not end in ``<row>/seed<seed>/<metric>.json``.
+    """
+    if len(paths) != len(utterances):
+        raise ArtifactError(f"{len(paths)} metrics and {len(utterances)} tables of utterances: name one table for each metric")
     metrics: Metrics = {}
-    for path in paths:
+    for path, table in zip(paths, utterances, strict=True):
         place = PLACE.search(path.as_posix())
         if place is None:
             raise ArtifactError(
                 f"{path}: a metric lies at metrics/<row>/seed<seed>/<metric>.json; this path does not say whose it is"
             )
-        measured = Measured(path, place["row"], int(place["seed"]))
+        measured = Measured(path, table, place["row"], int(place["seed"]))
         for metric in measured.entries:
             metrics.setdefault(metric, {}).setdefault(measured.row, []).append(measured)
     for rows in metrics.values():
@@ -160,22 +168,25 @@ def rounded(value: float | int | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def run(p: Experiment, metrics: list[Path], out: Path, values: Path, transcripts: Path) -> None:
-    """Write scores.csv, one line a row and metric; its values alone as JSON, row -> metric -> value, which `dvc metrics` reads;
-    and transcripts.csv, what was said and what was heard.
+def run(p: ScoresSettings, *, metrics: Ins, utterances: Ins, out: Out, values: Out, transcripts: Out) -> None:
+    """Gather every metric of every row into one table, with intervals and differences to Base.
+
+    Writes scores.csv, one line a row and metric; its values alone as JSON, row -> metric -> value, which `dvc metrics` reads;
+    and transcripts.csv, what was said and how it was transcribed.
 
     Args:
-        metrics: all ``metrics/<row>/seed<seed>/<metric>.json``; the table of utterances lies beside each.
+        metrics: all ``metrics/<row>/seed<seed>/<metric>.json``.
+        utterances: the table behind each of them, in the same order.
 
     Raises ArtifactError when a row of the experiment lacks a metric or a seed.
     """
-    arranged = arrange(metrics)
-    rows = [*ANCHORS, *p.arms, "control"]
+    arranged = arrange(metrics, utterances)
+    rows = ordered(p.arms)
     check_complete(arranged, rows, list(p.seeds))
     lines = []
     for metric, found in arranged.items():
         known = metric.split("_", 1)[1] in RATIOS
-        scores = ratio_scores(metric, found, p.evaluation.bootstrap, p.seed) if known else distance_scores(metric, found)
+        scores = ratio_scores(metric, found, p.bootstrap, p.seed) if known else distance_scores(metric, found)
         for row, numbers in scores.items():
             line = {name: rounded(numbers.get(name)) for name in (*NUMBERS, "n", *DIFFERENCES)}
             card = " ".join(f"{measured.path.as_posix()}.card.json" for measured in found[row])

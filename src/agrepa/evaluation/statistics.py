@@ -18,6 +18,7 @@ from agrepa.errors import ArtifactError
 
 Floats = NDArray[np.float64]
 COVERAGE = (2.5, 97.5)  # percentiles of a 95 % interval
+NORMAL_95 = 1.96  # half the width of a 95 % interval, in standard errors
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,11 @@ def paired_difference(
     total = sums.sum(1)
     value = float(total[0] / total[1] - total[2] / total[3])
     return Interval(value, float(low), float(high), len(clusters), sums.shape[1], unit)
+
+
+def margin(deviations: ArrayLike) -> float:
+    """Half the width of the 95 % interval that belongs to these deviations."""
+    return float(NORMAL_95 * np.sqrt(np.mean(np.square(deviations))))
 
 
 def _resampled(

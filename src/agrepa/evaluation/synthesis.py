@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from agrepa.audio import files, vocoder
+from agrepa.audio import files, vocoders
+from agrepa.data.dataset import Dataset
+from agrepa.data.noise import clip_noise
 from agrepa.device import device
-from agrepa.domains import DOMAINS
+from agrepa.evaluation.rows import CONTROLS
 from agrepa.flow.sampler import euler, guide, time_grid
-from agrepa.model.dit import DiT
+from agrepa.job import In, Ins, Out, Wildcard
+from agrepa.model.backbone import build
 from agrepa.progress import track
 from agrepa.tokens.sequence import vocabularies
-from agrepa.training import checkpoint as checkpoints
-from agrepa.training.batches import Batch, Clips, Sources, clip_noise
-from agrepa.training.objective import Objective
+from agrepa.training.checkpoint import load_average
 
 if TYPE_CHECKING:
-    from agrepa.params import Experiment
+    from agrepa.data.collate import Batch
+    from agrepa.model.backbone import Backbone
+    from agrepa.params.evaluation import Sampling
+    from agrepa.params.stages import SynthesizeSettings
+
+PREFIX = "backbone."  # of the velocity network's parameters in a checkpoint
 
 
 @torch.no_grad()
-def sample(model: DiT, batch: Batch, start: Tensor, steps: int, guidance: float, sway: float) -> Tensor:
+def sample(model: Backbone, batch: Batch, start: Tensor, settings: Sampling) -> Tensor:
     """Normalised mel ``[B, T, M]`` from noise ``start``, conditioned on the batch's tokens, with no reference."""
     without = batch.condition.without()
 
     def field(x: Tensor, t: Tensor) -> Tensor:
         times = t.to(x.device).expand(len(batch.ids))
         conditional = model(x, times, batch.condition, batch.mask)
-        return guide(conditional, model(x, times, without, batch.mask), guidance)
+        return guide(conditional, model(x, times, without, batch.mask), settings.guidance)
 
-    return euler(field, start, time_grid(steps, sway))
+    return euler(field, start, time_grid(settings.steps, settings.sway))
 
 
 def foreign_tokens(ids: list[str], lengths: dict[str, int]) -> dict[str, str]:
@@ -43,29 +48,38 @@ def foreign_tokens(ids: list[str], lengths: dict[str, int]) -> dict[str, str]:
 
 
 def run(
-    p: Experiment, row: str, seed: str, checkpoint: Path, archives: list[Path], out: Path, **sources: Unpack[Sources]
+    p: SynthesizeSettings,
+    *,
+    row: Wildcard,
+    seed: Wildcard,
+    checkpoint: In,
+    manifest: In,
+    statistics: In,
+    mel: In,
+    tokens: In,
+    archives: Ins,
+    out: Out,
 ) -> None:
-    """Synthesise an arm's evaluation clips; row "control" conditions every clip on another clip's tokens.
+    """Audio of an arm, or of the control, from the tokens of the evaluated clips.
 
-    Noise is fixed for each (seed, clip): all arms start from the same noise.
+    Noise is fixed for each (seed, clip): all arms start from the same noise. The control conditions every clip on another
+    clip's tokens.
     """
-    clips = Clips(p, sources)
-    objective = Objective(p, p.mel.bands, vocabularies(p.tokens), clips.teacher_widths())
+    dataset = Dataset(p, manifest=manifest, statistics=statistics, mel=mel, tokens=tokens)
     where = device(p.training.accelerator)
-    checkpoints.load_average(checkpoint, objective)
-    model = objective.dit.to(where)
-    settings = p.evaluation
-    sound = vocoder.load(settings.vocoder, p.mel, p.corpora.sample_rate, settings.griffin_lim_iterations, archives)
-    out.mkdir(parents=True, exist_ok=True)
-    for domain in DOMAINS:
-        ids = clips.first(settings.split, domain, getattr(settings, f"{domain}_clips"))
-        tokens_of = foreign_tokens(ids, clips.mel.frames) if row == "control" else None
-        batches = list(clips.in_batches(ids, 2 * p.training.batch_frames, tokens_of))
+    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens))
+    model = load_average(checkpoint, backbone, PREFIX).to(where)
+    sound = vocoders.load(p.vocoder, p.mel, p.sample_rate, archives)
+    scale = p.flow.noise_scale * p.sampling.temperature
+    out.mkdir()
+    for domain, count in {"speech": p.speech_clips, "audio": p.audio_clips}.items():
+        ids = dataset.first(p.split, domain, count)
+        tokens_of = foreign_tokens(ids, dataset.mel.frames) if row in CONTROLS else None
+        batches = list(dataset.in_batches(ids, 2 * p.training.batch_frames, tokens_of))
         for batch in track(batches, f"{row} {domain}", unit="batch"):
             batch = batch.to(where)
-            scale = p.flow.noise_scale * settings.sampling.temperature
             start = clip_noise(batch, scale, int(seed), "synthesis")
-            mel = sample(model, batch, start, settings.sampling.steps, settings.sampling.guidance, settings.sampling.sway)
-            for clip, frames, valid in zip(batch.ids, mel, batch.mask, strict=True):
-                wave = sound(frames[valid].cpu() * clips.std + clips.mean)
-                files.write_flac(out / f"{clip}.flac", wave, p.corpora.sample_rate)
+            mels = sample(model, batch, start, p.sampling)
+            for clip, frames, valid in zip(batch.ids, mels, batch.mask, strict=True):
+                wave = sound(frames[valid].cpu() * dataset.std + dataset.mean)
+                files.write_flac(out / f"{clip}.flac", wave, p.sample_rate)

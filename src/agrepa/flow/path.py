@@ -1,24 +1,12 @@
-"""Flow matching: the linear path from noise to data, its velocity, and the masked regression loss."""
+"""Flow matching: the linear path from noise to data and its velocity."""
 
 from __future__ import annotations
 
-import hashlib
-
-import torch
 from torch import Tensor
 
 
-def generator(*key: object) -> torch.Generator:
-    """A CPU random generator that depends on ``key`` alone, e.g. ``(seed, "noise", clip)``.
-
-    Keyed streams make noise independent of batching, of the order of calls and of resuming.
-    """
-    digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-
-
-def point(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """x_t = (1 - t) eps + t x.
+def interpolate(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """x_t = (1 - t) eps + t x, ``[B, T, M]``.
 
     Args:
         x: data ``[B, T, M]``.
@@ -30,16 +18,5 @@ def point(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
 
 
 def velocity(x: Tensor, noise: Tensor) -> Tensor:
-    """u = x - eps, the derivative of ``point`` in t, ``[B, T, M]``."""
+    """u = x - eps, the derivative of ``interpolate`` in t, ``[B, T, M]``."""
     return x - noise
-
-
-def flow_matching_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """E ||v - u||^2 for each clip: mean over its valid frames and all bands, ``[B]``.
-
-    Args:
-        predicted, target: ``[B, T, M]``.
-        mask: True at valid frames, ``[B, T]``; every clip has at least one.
-    """
-    error = (predicted - target).square().mean(-1) * mask
-    return error.sum(1) / mask.sum(1)

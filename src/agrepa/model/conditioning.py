@@ -29,6 +29,10 @@ class Condition:
         """The same batch with every condition dropped."""
         return Condition(self.tokens, self.positions, torch.zeros_like(self.reference), torch.ones_like(self.dropped))
 
+    def to(self, device: torch.device) -> Condition:
+        """The same condition on another device."""
+        return Condition(*(value.to(device) for value in (self.tokens, self.positions, self.reference, self.dropped)))
+
 
 def frame_positions(frames: int, frame_rate: float, tokens: int, token_rate: float) -> Tensor:
     """Position on the token axis of the centre of each mel frame, ``[frames]``.
@@ -38,6 +42,18 @@ def frame_positions(frames: int, frame_rate: float, tokens: int, token_rate: flo
     """
     centre = (torch.arange(frames, dtype=torch.float64) + 0.5) * (token_rate / frame_rate) - 0.5
     return centre.clamp(0, tokens - 1).float()
+
+
+def at_positions(values: Tensor, positions: Tensor) -> Tensor:
+    """Values ``[B, N, D]`` at fractional positions in [0, N - 1], ``[B, T]``, by linear interpolation: ``[B, T, D]``."""
+    low = positions.floor().long()
+    high = (low + 1).clamp(max=values.shape[1] - 1)
+    part = (positions - low).unsqueeze(-1).to(values.dtype)
+
+    def at(index: Tensor) -> Tensor:
+        return values.gather(1, index.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
+
+    return (1 - part) * at(low) + part * at(high)
 
 
 class TokenEmbedding(nn.Module):
@@ -63,15 +79,7 @@ class TokenEmbedding(nn.Module):
             ids = condition.tokens[..., stream]
             ids = torch.where((ids < 0) | condition.dropped[:, None], self.nulls[stream], ids)
             columns.append(table(ids))
-        embedded = self.project(torch.cat(columns, -1))
-        low = condition.positions.floor().long()
-        high = (low + 1).clamp(max=embedded.shape[1] - 1)
-        part = (condition.positions - low).unsqueeze(-1).to(embedded.dtype)
-
-        def at(index: Tensor) -> Tensor:
-            return embedded.gather(1, index.unsqueeze(-1).expand(-1, -1, embedded.shape[-1]))
-
-        return (1 - part) * at(low) + part * at(high)
+        return at_positions(self.project(torch.cat(columns, -1)), condition.positions)
 
 
 def sinusoid(values: Tensor, width: int, longest: float = 10_000.0) -> Tensor:

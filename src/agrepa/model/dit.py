@@ -1,21 +1,23 @@
 """The velocity network: a diffusion transformer with adaLN-Zero whose every block carries a gate m_l.
 
 h_l = h_{l-1} + m_l f_l(h_{l-1}, t, c). With all gates 1 this is the ordinary DiT (Peebles & Xie 2023, arXiv 2212.09748);
-with m_k = 0 block k is skipped, which is all that FoG-A needs.
+with m_k = 0 block k is skipped.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agrepa.model.backbone import Backbone
 from agrepa.model.conditioning import Condition, TimeEmbedding, TokenEmbedding, sinusoid
 
 if TYPE_CHECKING:
-    from agrepa.params import Model
+    from agrepa.params.model import Model
 
 
 class Block(nn.Module):
@@ -50,8 +52,8 @@ class Block(nn.Module):
         return attended + gate_f * self.feed_forward(inner)
 
 
-class DiT(nn.Module):
-    """Velocity v_theta(x_t, t, c) over mel frames.
+class DiT(Backbone):
+    """Velocity v_theta(x_t, t, c) over mel frames, one gate a block.
 
     Args:
         settings: sizes.
@@ -62,18 +64,18 @@ class DiT(nn.Module):
     def __init__(self, settings: Model, bands: int, vocabularies: list[int]) -> None:
         super().__init__()
         width = settings.width
-        self.depth, self.width = settings.depth, width
+        self.depth, self.width, self.kinds = settings.depth, width, ["transformer"] * settings.depth
         self.tokens = TokenEmbedding(vocabularies, settings.token_width, width)
         self.time = TimeEmbedding(width)
-        self.enter = nn.Linear(2 * bands + width, width)
+        self.proj_in = nn.Linear(2 * bands + width, width)
         self.local = nn.Conv1d(width, width, settings.conv_kernel, padding=settings.conv_kernel // 2, groups=width)
         self.blocks = nn.ModuleList(
             Block(width, settings.heads, settings.ff_mult, settings.dropout) for _ in range(settings.depth)
         )
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.modulation = nn.Linear(width, 2 * width)
-        self.leave = nn.Linear(width, bands)
-        for layer in (self.modulation, self.leave):
+        self.proj_out = nn.Linear(width, bands)
+        for layer in (self.modulation, self.proj_out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -89,7 +91,7 @@ class DiT(nn.Module):
             h_0 ``[B, T, D]``, the time condition c ``[B, D]``, and the token interface ``[B, T, D]``.
         """
         interface = self.tokens(condition)
-        h = self.enter(torch.cat([x, interface, condition.reference], -1))
+        h = self.proj_in(torch.cat([x, interface, condition.reference], -1))
         h = h + sinusoid(torch.arange(x.shape[1], device=x.device), self.width).to(h.dtype)
         valid = mask.unsqueeze(-1)
         h = h * valid
@@ -99,7 +101,7 @@ class DiT(nn.Module):
     def readout(self, h: Tensor, c: Tensor) -> Tensor:
         """h_L ``[B, T, D]`` -> velocity ``[B, T, M]`` (float32)."""
         shift, scale = self.modulation(F.silu(c))[:, None].chunk(2, -1)
-        return self.leave(self.norm(h) * (1 + scale) + shift).float()
+        return self.proj_out(self.norm(h) * (1 + scale) + shift).float()
 
     def forward(
         self,
@@ -107,15 +109,10 @@ class DiT(nn.Module):
         t: Tensor,
         condition: Condition,
         mask: Tensor,
+        *,
         gates: Tensor | None = None,
         states: dict[int, Tensor] | None = None,
     ) -> Tensor:
-        """Velocity ``[B, T, M]``; padded frames hold no meaning.
-
-        Args:
-            gates: m_1 … m_L ``[L]``; all 1 when absent.
-            states: filled with h_l ``[B, T, D]`` of every layer l from 1, and with the token interface as layer 0.
-        """
         h, c, interface = self.embed(x, t, condition, mask)
         if states is not None:
             states[0] = interface
@@ -126,8 +123,23 @@ class DiT(nn.Module):
                 states[layer] = h
         return self.readout(h, c)
 
+    def unit(self, layer: int) -> nn.Module:
+        return self.blocks[layer - 1]
 
-def pool(h: Tensor, mask: Tensor) -> Tensor:
-    """Mean over valid frames: h ``[B, T, D]``, mask ``[B, T]`` -> ``[B, D]`` (float32)."""
-    weight = mask.unsqueeze(-1).float()
-    return (h.float() * weight).sum(1) / weight.sum(1)
+    def ablated(self, x: Tensor, t: Tensor, condition: Condition, mask: Tensor) -> Iterator[Tensor]:
+        """Layers below the gate are not changed by it, so they run once: L (L + 1) / 2 blocks instead of about L^2."""
+        h, c, _ = self.embed(x, t, condition, mask)
+        states = [h]
+        for block in self.blocks:
+            states.append(states[-1] + block(states[-1], c, mask))
+        yield self.readout(states[-1], c)
+        for k in range(self.depth):
+            h = states[k]
+            for block in self.blocks[k + 1 :]:
+                h = h + block(h, c, mask)
+            yield self.readout(h, c)
+
+
+def build(settings: Model, bands: int, vocabularies: list[int]) -> DiT:
+    """The DiT of these sizes; see ``agrepa.model.backbone.build``."""
+    return DiT(settings, bands, vocabularies)

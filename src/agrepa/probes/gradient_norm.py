@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING
 
 import torch
 
-from agrepa.flow.path import flow_matching_loss, velocity
-from agrepa.probes.grid import frozen_objective, measure, write
-from agrepa.training.batches import Clips, Sources
+from agrepa.data.dataset import Dataset
+from agrepa.flow.loss import flow_matching_loss
+from agrepa.flow.path import velocity
+from agrepa.job import In, Out
+from agrepa.probes.measurement import Place, frozen, measure, write
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from agrepa.model.dit import DiT
-    from agrepa.params import Experiment
-    from agrepa.probes.grid import Place
+    from agrepa.model.backbone import Backbone
+    from agrepa.params.stages import GradientNormSettings
 
 
-def gradient_norm(model: DiT, place: Place) -> Tensor:
-    """L2 norm over a block's parameters of the gradient of each clip's flow-matching loss, ``[L, B]``."""
+def gradient_norm(backbone: Backbone, place: Place) -> Tensor:
+    """L2 norm over a layer's parameters of the gradient of each clip's flow-matching loss, ``[L, B]``."""
     batch = place.batch
-    predicted = model(place.x, place.t, batch.condition, batch.mask)
+    predicted = backbone(place.x, place.t, batch.condition, batch.mask)
     losses = flow_matching_loss(predicted, velocity(batch.mel, place.noise), batch.mask)
+    parameters = [list(backbone.unit(layer).parameters()) for layer in range(1, backbone.depth + 1)]
     columns = []
     for i in range(len(batch.ids)):
-        parameters = [list(block.parameters()) for block in model.blocks]
-        flat = torch.autograd.grad(losses[i], [w for block in parameters for w in block], retain_graph=i + 1 < len(batch.ids))
+        flat = torch.autograd.grad(losses[i], [w for unit in parameters for w in unit], retain_graph=i + 1 < len(batch.ids))
         gradients = iter(flat)
         columns.append(
-            torch.stack([torch.stack([next(gradients).square().sum() for _ in block]).sum().sqrt() for block in parameters])
+            torch.stack([torch.stack([next(gradients).square().sum() for _ in unit]).sum().sqrt() for unit in parameters])
         )
     return torch.stack(columns, 1)
 
 
-def run(p: Experiment, warmup: Path, out: Path, **sources: Unpack[Sources]) -> None:
-    """Gradient norm of every block of the frozen warm-up checkpoint."""
-    clips = Clips(p, sources)
-    model = frozen_objective(p, warmup, clips).dit
-    settings = p.probes.gradient_norm
-    scores = measure(p, clips, settings.clips, settings.times, "gradient norm", lambda place: gradient_norm(model, place))
-    write(p, out, "gradient_norm", "L2 norm of the flow-matching gradient over a block's parameters", settings.times, scores)
+def run(p: GradientNormSettings, *, warmup: In, manifest: In, statistics: In, mel: In, tokens: In, out: Out) -> None:
+    """Gradient norm of every layer of the frozen warm-up checkpoint."""
+    dataset = Dataset(p, manifest=manifest, statistics=statistics, mel=mel, tokens=tokens)
+    backbone, probe = frozen(p, warmup), p.probe
+
+    scores = measure(p, dataset, probe.clips, probe.times, "gradient norm", lambda place: gradient_norm(backbone, place))
+    definition = "L2 norm of the flow-matching gradient over a block's parameters"
+    write(out, "gradient_norm", definition, probe.times, scores, p.bootstrap, p.seed)

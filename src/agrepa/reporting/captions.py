@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agrepa.evaluation.judge_files import NAME as JUDGE
 from agrepa.reporting.paper import DEPTH
+from agrepa.tokens import sequence
 
 if TYPE_CHECKING:
-    from agrepa.params import Experiment
+    from agrepa.params.stages import TablesSettings
 
-EMBEDDINGS = (
-    "FAD: extrapolated to infinitely many samples; embeddings YAMNet (also a teacher and a source of tokens) and aisfx "
-    "(independent of both); the paper's is VGGish."
-)
 CLUSTERS = (
     "Brackets: 95 % interval over speakers or source families (over clips, where there are too few of them), from drawing them "
     "with replacement, for FAD from random halves; n: clips."
@@ -20,32 +18,49 @@ CLUSTERS = (
 LEVEL = "Measured values are not comparable in level with the paper's."
 
 
-def caption(p: Experiment, name: str) -> str:
+def caption(p: TablesSettings, name: str) -> str:
     """The caption of table1, table2 or table3: judge and embeddings, intervals."""
     how = {"table1": _layers, "table2": _rows, "table3": _strategies}[name](p)
     return f"{how} {LEVEL}"
 
 
-def _layers(p: Experiment) -> str:
+def _layers(p: TablesSettings) -> str:
     return (
-        f"Layers count from 1 of {p.model.depth} (paper: of {DEPTH}); token configuration {p.tokens.config}, here and in the "
+        f"Layers count from 1 of {p.depth} (paper: of {DEPTH}); token configuration {p.tokens.config}, here and in the "
         "paper's values. Cos-SEM and Cos-EVT: LASP against the semantic and the acoustic teacher. FoG-A: relative change of the "
         "velocity when the layer is skipped. Brackets: 95 % bootstrap interval over clips; n: clips."
     )
 
 
-def _rows(p: Experiment) -> str:
-    judge = p.archives["whisper_tiny_en"]
+def _rows(p: TablesSettings) -> str:
+    judge = p.judge
     return (
-        f"WER, CER and UER in percent. WER and CER: corpus level, judge Whisper tiny.en ({judge.package} {judge.version}, sha256 "
+        f"WER, CER and UER in percent. WER and CER: corpus level, judge {JUDGE} ({judge.package} {judge.version}, sha256 "
         f"{judge.sha256[:8]}), Whisper's English normaliser. UER: error rate of the unit tokens found again in the output. MOS: "
-        f"predicted by Distill-MOS, not by raters; the paper's audio MOS has no counterpart here. {EMBEDDINGS} {CLUSTERS} "
+        f"predicted by Distill-MOS, not by raters; the paper's audio MOS has no counterpart here. {embeddings(p)} {CLUSTERS} "
         "Differences to Base are paired by clip. Lower is better except for MOS."
     )
 
 
-def _strategies(p: Experiment) -> str:
+def _strategies(p: TablesSettings) -> str:
     return (
-        f"{EMBEDDINGS} Gain: 100 (Base - row) / Base, on FAD (YAMNet); its interval is that of the paired difference, over "
-        f"Base's value taken as exact. {CLUSTERS} The paper's convergence steps have no counterpart here."
+        f"{embeddings(p)} Gain: 100 (Base - row) / Base, on FAD ({p.encoders[p.embeddings[0]].label}); its interval is that of "
+        f"the paired difference, over Base's value taken as exact. {CLUSTERS} The paper's convergence steps have no counterpart "
+        "here."
     )
+
+
+def embeddings(p: TablesSettings) -> str:
+    """How FAD was taken: over which embeddings, and whether they have a part in what is measured."""
+    teachers = {encoder for encoder, _ in (p.teachers.speech, p.teachers.audio)}
+    tokens = {getattr(p.tokens, stream).encoder for stream in sequence.codebooks(p.tokens)}
+    parts = {name: (name in teachers, name in tokens) for name in p.embeddings}
+    words = {
+        (True, True): "also a teacher and a source of tokens",
+        (True, False): "also a teacher",
+        (False, True): "also a source of tokens",
+        (False, False): "independent of both" if (True, True) in parts.values() else "neither a teacher nor a source of tokens",
+    }
+    known = [f"{p.encoders[name].label} ({words[part]})" for name, part in parts.items()]
+    listed = " and ".join(filter(None, [", ".join(known[:-1]), known[-1]]))
+    return f"FAD: extrapolated to infinitely many samples; embedding{'s' * (len(known) > 1)} {listed}; the paper's is VGGish."

@@ -1,4 +1,4 @@
-"""Reads what an experiment collected in ``results/<experiment>/scores/``; every table, figure and page is made from it alone."""
+"""Reads what an experiment collected: scores, probes and selections. Tables, figures and page are made from such files alone."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from agrepa.artifacts import read_json
+from agrepa.artifacts.files import read_json
 from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
+from agrepa.evaluation import rows as table_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agrepa.params import Arm
+    from agrepa.params.arms import Arm
 
-ANCHORS = {"ground_truth": "Ground truth", "copy_synthesis": "Copy synthesis"}
-CONTROL = {"control": "Control (tokens of another clip)"}
 SCORE_NUMBERS = ["value", "low", "high", "n", "seeds", "difference", "difference_low", "difference_high"]
 SCORE_COLUMNS = ["row", "metric", *SCORE_NUMBERS, "card"]
 
@@ -84,12 +83,12 @@ def read_scores(path: Path) -> pd.DataFrame:
     return frame
 
 
-def read_probe(collected: Path, probe: str) -> dict[str, Probe]:
-    """``probes/<probe>.json`` by domain.
+def read_probe(folder: Path, probe: str) -> dict[str, Probe]:
+    """``<probe>.json`` of the folder of probes, by domain.
 
     Raises ArtifactError when the file is missing or its arrays do not fit each other.
     """
-    path = collected / "probes" / f"{probe}.json"
+    path = folder / f"{probe}.json"
     data = read_json(path)
     result = {}
     for domain in DOMAINS:
@@ -110,11 +109,11 @@ def read_probe(collected: Path, probe: str) -> dict[str, Probe]:
     return result
 
 
-def read_selections(collected: Path) -> dict[str, dict[str, Any]]:
-    """``selections/<arm>.json`` by arm, in the order of their names; ArtifactError when there is none."""
-    files = sorted((collected / "selections").glob("*.json"))
+def read_selections(folder: Path) -> dict[str, dict[str, Any]]:
+    """``<arm>.json`` of the folder of selections by arm, in the order of their names; ArtifactError when there is none."""
+    files = sorted(folder.glob("*.json"))
     if not files:
-        raise ArtifactError(f"{collected / 'selections'} holds no selection: run the stage select of every arm")
+        raise ArtifactError(f"{folder} holds no selection: run the stage select of every arm")
     return {file.stem: read_json(file) for file in files}
 
 
@@ -129,7 +128,7 @@ def labels(rows: Mapping[str, Arm], present: list[str]) -> dict[str, str]:
 
     Raises ArtifactError when a score belongs to no known row or two rows have one label.
     """
-    order = ANCHORS | {name: arm.label for name, arm in rows.items()} | CONTROL
+    order = table_rows.labels({name: arm.label for name, arm in rows.items()})
     unknown = sorted(set(present) - set(order))
     if unknown:
         raise ArtifactError(
@@ -139,8 +138,3 @@ def labels(rows: Mapping[str, Arm], present: list[str]) -> dict[str, str]:
     if len(set(found.values())) != len(found):
         raise ArtifactError(f"two of the rows {', '.join(found)} have one label: give them different ones in arms.yaml")
     return found
-
-
-def base_row(rows: Mapping[str, Arm], present: list[str]) -> str | None:
-    """The arm that every difference is taken to: the first present one that aligns no layer."""
-    return next((name for name, arm in rows.items() if arm.strategy == "none" and name in present), None)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from agrepa.errors import ArtifactError
 from agrepa.reporting.collected import SCORE_COLUMNS
-from agrepa.reporting.grid import Grid, Page, interval, markdown, number
+from agrepa.reporting.layout import Grid, Page, interval, markdown, number
 
 CRITERION = (
     'A change "exceeds" when the 95 % intervals of the two revisions do not overlap and is "within" when they do (touching '

@@ -1,92 +1,90 @@
-"""The graph of the stages as it was run: drawn from what the run cards say each job read and wrote."""
+"""The graph of the stages as it was run, from what the run cards say each job read and wrote."""
 
 from __future__ import annotations
 
-from collections import Counter
-from html import escape
-from pathlib import Path
+import io
 from typing import Any
 
+import matplotlib.style
 import networkx
+from matplotlib.figure import Figure
 
-from agrepa.artifacts import read_json
+from agrepa.reporting.style import GREY, STYLE
 
-Point = tuple[str, int]  # a stage, and the row where it or a line from it stands
-WIDTH, HEIGHT, GAP_X, GAP_Y = 132, 26, 14, 24  # of a box and between boxes, in pixels
-
-
-def stage_graph(cards: list[dict[str, Any]]) -> networkx.DiGraph:
-    """Stages as nodes (``jobs``: how many), an edge where one reads what the other wrote, without those that others imply."""
-    writer = {path: card["stage"] for card in cards for path in card.get("outputs", {})}
-    graph = networkx.DiGraph()
-    for stage, jobs in Counter(card["stage"] for card in cards).items():
-        graph.add_node(stage, jobs=jobs)
-    for card in cards:
-        for path in card.get("inputs", {}):
-            if writer.get(path, card["stage"]) != card["stage"]:
-                graph.add_edge(writer[path], card["stage"])
-    reduced = networkx.transitive_reduction(graph)
-    reduced.add_nodes_from(graph.nodes(data=True))
-    return reduced
+Cards = list[dict[str, Any]]
+FILL, EDGE = "#eef3f8", "#0072b2"
+# The same ids in every drawing, and text as text.
+SVG = {"svg.hashsalt": "agrepa", "svg.fonttype": "none", "figure.constrained_layout.use": False}
 
 
-def layered(graph: networkx.DiGraph) -> networkx.DiGraph:
-    """The graph with every stage in the row behind the last that it reads from, and lines that pass rows as points in them.
+def stage_graph(cards: Cards) -> networkx.DiGraph:
+    """Stages as nodes (``jobs``: how many; ``does``: what, in words), an edge where one reads what another wrote.
 
-    A stage has one line downwards, from which the lines to its readers branch off.
+    A stage that stands in a circle (it makes an index of what several others write, one after the other) is drawn once for each
+    of its wildcards.
     """
-    rows = {stage: row for row, stages in enumerate(networkx.topological_generations(graph)) for stage in stages}
-    drawn = networkx.DiGraph()
-    for stage, row in rows.items():
-        drawn.add_node((stage, row))
-        for reader in graph.successors(stage):
-            networkx.add_path(drawn, [*((stage, passed) for passed in range(row, rows[reader])), (reader, rows[reader])])
-    return drawn
+    graph = _graph(cards, set())
+    circles = set().union(*(part for part in networkx.strongly_connected_components(graph) if len(part) > 1))
+    tries = iter([*({stage} for stage in sorted(circles)), circles])
+    while not networkx.is_directed_acyclic_graph(graph):
+        graph = _graph(cards, next(tries))
+    return graph
 
 
-def places(drawn: networkx.DiGraph) -> dict[Point, float]:
-    """Point -> x of its middle, in boxes from the centre line; rows stand in the order of what is above, so few lines cross."""
-    found: dict[Point, float] = {}
-    for points in networkx.topological_generations(drawn):
-        above = {point: [found[parent] for parent in drawn.predecessors(point)] for point in points}
+def _graph(cards: Cards, apart: set[str]) -> networkx.DiGraph:
+    names = [
+        " ".join([card["stage"], *map(str, card.get("wildcards", {}).values())]) if card["stage"] in apart else card["stage"]
+        for card in cards
+    ]
+    writer = {path: name for card, name in zip(cards, names, strict=True) for path in card.get("outputs", {})}
+    graph = networkx.DiGraph()
+    for card, name in zip(cards, names, strict=True):
+        jobs = graph.nodes[name]["jobs"] if name in graph else 0
+        graph.add_node(name, jobs=jobs + 1, does=card.get("does") or card["stage"])
+    for card, name in zip(cards, names, strict=True):
+        graph.add_edges_from((writer[path], name) for path in card.get("inputs", {}) if writer.get(path, name) != name)
+    return graph
+
+
+def stages(graph: networkx.DiGraph) -> list[tuple[str, int, str]]:
+    """(stage, number of jobs, what it does) of every stage, each behind those that it reads from."""
+    order = networkx.lexicographical_topological_sort(graph)
+    return [(stage, graph.nodes[stage]["jobs"], graph.nodes[stage]["does"]) for stage in order]
+
+
+def places(graph: networkx.DiGraph) -> tuple[networkx.DiGraph, dict[tuple[str, int], tuple[float, int]]]:
+    """Lines between points (stage, row), without those that others imply, and where every point stands, x and y.
+
+    A stage stands in the row behind the last that it reads from. It has one line downwards, which passes the rows between as
+    points in them and from which the lines to its readers branch off; points stand in the order of what is above them.
+    """
+    reduced = networkx.transitive_reduction(graph)
+    rows = {stage: row for row, stages in enumerate(networkx.topological_generations(reduced)) for stage in stages}
+    lines = networkx.DiGraph()
+    lines.add_nodes_from(rows.items())
+    for stage, reader in reduced.edges:
+        networkx.add_path(lines, [*((stage, row) for row in range(rows[stage], rows[reader])), (reader, rows[reader])])
+    at: dict[tuple[str, int], tuple[float, int]] = {}
+    for points in networkx.topological_generations(lines):
+        above = {point: [at[parent][0] for parent in lines.predecessors(point)] for point in points}
         ordered = sorted(points, key=lambda point: (sum(above[point]) / max(len(above[point]), 1), point))
-        found |= {point: column - (len(ordered) - 1) / 2 for column, point in enumerate(ordered)}
-    return found
+        at |= {point: (column - (len(ordered) - 1) / 2, -point[1]) for column, point in enumerate(ordered)}
+    return lines, at
 
 
-def drawing(folder: Path) -> str:
-    """The graph of the run cards in a folder as SVG; empty where there are none."""
-    graph = stage_graph([read_json(path) for path in sorted(folder.glob("*.json"))])
-    if not graph.number_of_edges():
-        return ""
-    drawn = layered(graph)
-    at = places(drawn)
-    half = max(map(abs, at.values())) + 0.5
-    width, height = 2 * half * (WIDTH + GAP_X), (max(row for _, row in at) + 1) * (HEIGHT + GAP_Y)
-    middle = {point: ((x + half) * (WIDTH + GAP_X), point[1] * (HEIGHT + GAP_Y) + GAP_Y / 2) for point, x in at.items()}
-    stages = {stage: min(row for other, row in drawn if other == stage) for stage in graph}
-    lines = []
-    for source, target in sorted(drawn.edges):
-        (x1, y1), (x2, y2) = middle[source], middle[target]
-        y1 += HEIGHT
-        curve = f"M{x1:g} {y1:g}C{x1:g} {(y1 + y2) / 2:g} {x2:g} {(y1 + y2) / 2:g} {x2:g} {y2:g}"
-        # A line that only passes this row goes straight through it.
-        ends = stages[target[0]] == target[1]
-        curve += "" if ends else f"V{y2 + HEIGHT:g}"
-        marker = ' marker-end="url(#arrow)"' if ends else ""
-        lines.append(f'<path d="{curve}" fill="none" stroke="#767676"{marker}/>')
-    for stage, row in sorted(stages.items()):
-        (x, y), jobs = middle[stage, row], graph.nodes[stage]["jobs"]
-        words = escape(stage) + (f" \N{MULTIPLICATION SIGN} {jobs}" if jobs > 1 else "")
-        lines.append(
-            f'<rect x="{x - WIDTH / 2:g}" y="{y:g}" width="{WIDTH}" height="{HEIGHT}" rx="4" fill="#eef3f8" stroke="#0072b2"/>'
-            f'<text x="{x:g}" y="{y + HEIGHT / 2:g}" text-anchor="middle" dominant-baseline="central">{words}</text>'
-        )
-    arrow = (
-        '<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path d="M0 0L8 4L0 8z" fill="#767676"/></marker></defs>'
-    )
-    return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="The stages and how each feeds the next"'
-        f' style="max-width:{width:g}px;width:100%" font-family="sans-serif" font-size="12">{arrow}{"".join(lines)}</svg>'
-    )
+def drawing(graph: networkx.DiGraph) -> bytes:
+    """The graph as SVG, every stage below all that it reads from."""
+    lines, at = places(graph)
+    boxes = {(stage, min(row for name, row in at if name == stage)): (stage, jobs) for stage, jobs, _ in stages(graph)}
+    words = {point: f"{stage} \N{MULTIPLICATION SIGN} {jobs}" if jobs > 1 else stage for point, (stage, jobs) in boxes.items()}
+    width, height = (max(axis) - min(axis) for axis in zip(*at.values(), strict=True))
+    with matplotlib.style.context(["default", STYLE | SVG]):
+        figure = Figure(figsize=(1.5 * (width + 1), 0.5 * (height + 1)))
+        axes = figure.add_axes((0, 0, 1, 1), frameon=False)
+        axes.margins(0.5 / max(width, 1), 0.5 / max(height, 1))
+        networkx.draw_networkx_edges(lines, at, ax=axes, arrows=False, edge_color=GREY)
+        box = {"boxstyle": "round", "facecolor": FILL, "edgecolor": EDGE}
+        networkx.draw_networkx_labels(lines, at, words, ax=axes, font_size=9, bbox=box)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agrepa.domains import DOMAINS
+from agrepa.job import In, Out
 from agrepa.reporting import figures_curves, figures_listening, figures_scd
 from agrepa.reporting.collected import labels, read_probe, read_scores, read_selections, selected
-from agrepa.reporting.listening import read_clips
+from agrepa.reporting.kept_clips import read_clips
+from agrepa.reporting.metrics import metrics
 
 if TYPE_CHECKING:
-    from agrepa.params import Experiment
+    from agrepa.params.stages import FiguresSettings
 
 FIGURES = {
     "scd_heatmap.png": "Heat maps over layer and flow time: FoG-A and LASP, for speech and for general audio.",
@@ -25,29 +26,29 @@ FIGURES = {
 }
 
 
-def run(p: Experiment, collected: Path, out: Path) -> None:
-    """Write the PNG files of ``FIGURES``.
+def run(p: FiguresSettings, *, scores: In, probes: In, selections: In, curves: In, trend: In, listening: In, out: Out) -> None:
+    """The paper's figures, and curves, spectrograms and intervals.
 
     Args:
-        collected: ``results/<experiment>/scores``.
-        out: folder to write.
+        scores: ``scores.csv``; probes, selections: folders of one JSON each; curves, trend: CSV; listening: folder of clips.
+        out: folder of the PNG files of ``FIGURES``.
 
     Raises ArtifactError naming the file when a figure's data is missing.
     """
-    note = p.reporting.data_note
-    fog_a, lasp = read_probe(collected, "fog_a"), read_probe(collected, "lasp")
-    scores, selections, clips = read_scores(collected / "scores.csv"), read_selections(collected), read_clips(collected)
-    names = labels(p.rows, list(scores["row"]))
+    note, measured = p.data_note, metrics(p.embeddings, p.encoders)
+    fog_a, lasp = read_probe(probes, "fog_a"), read_probe(probes, "lasp")
+    found, chosen, clips = read_scores(scores), read_selections(selections), read_clips(listening)
+    names = labels(p.rows, list(found["row"]))
     arms = {row: label for row, label in names.items() if row in p.rows}
-    by_fog_a = next((arm for arm in arms if p.rows[arm].strategy == "fog_a" and arm in selections), None)
-    marked = {domain: selected(selections[by_fog_a], domain)[0] if by_fog_a else [] for domain in DOMAINS}
+    by_fog_a = next((arm for arm in arms if p.rows[arm].strategy == "fog_a" and arm in chosen), None)
+    marked = {domain: selected(chosen[by_fog_a], domain)[0] if by_fog_a else [] for domain in DOMAINS}
     shown = labels(p.rows, sorted({row for clip in clips for row in clip.mels}))
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir()
     figures_scd.heat_maps(fog_a, lasp, note, out / "scd_heatmap.png")
     figures_scd.store_against_contribute(fog_a, lasp, note, out / "store_vs_contribute.png")
     figures_scd.importance(fog_a, marked, note, out / "layer_importance.png")
-    figures_scd.trend(collected, note, out / "fog_a_trend.png")
-    figures_curves.loss_curves(collected, arms, note, out / "loss_curves.png")
+    figures_scd.trend(trend, note, out / "fog_a_trend.png")
+    figures_curves.loss_curves(curves, arms, note, out / "loss_curves.png")
     figures_listening.spectrograms(clips, shown, note, out / "spectrograms.png")
-    figures_curves.score_dots(scores, names, list(arms), note, out / "scores.png")
-    figures_curves.difference_dots(scores, names, list(arms), note, out / "differences.png")
+    figures_curves.score_dots(found, measured, names, list(arms), note, out / "scores.png")
+    figures_curves.difference_dots(found, measured, names, list(arms), note, out / "differences.png")

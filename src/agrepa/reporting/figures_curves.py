@@ -9,11 +9,12 @@ import pandas as pd
 
 from agrepa.errors import ArtifactError
 from agrepa.reporting.collected import read_csv
-from agrepa.reporting.metrics import METRICS
+from agrepa.reporting.metrics import Metric
 from agrepa.reporting.style import DOMAIN_NAMES, GREY, arm_styles, drawing
 
 WARMUP = "warmup"
 COLUMNS = 4
+PANELS_A_LINE = 3
 ARM_COLOUR = "#0072b2"
 PANELS = (
     ("train_flow", "training (running mean of 10 records)", 10, True),
@@ -23,15 +24,15 @@ PANELS = (
 )
 
 
-def loss_curves(collected: Path, names: dict[str, str], note: str, path: Path) -> None:
+def loss_curves(source: Path, names: dict[str, str], note: str, path: Path) -> None:
     """Flow-matching loss of the warm-up and, from its end, of every arm (mean over seeds).
 
     Args:
+        source: CSV of row, seed, step, series and value.
         names: the arms with their labels.
 
-    Raises ArtifactError when curves.csv is missing or lacks a series, the warm-up or every arm.
+    Raises ArtifactError when it is missing or lacks a series, the warm-up or every arm.
     """
-    source = collected / "curves.csv"
     table = read_csv(source, ["row", "seed", "step", "series", "value"], ["step", "value"])
     present = [name for name in names if name in set(table["row"])]
     for what, found in ((f"row {WARMUP}", WARMUP in set(table["row"])), ("row of an arm", present)):
@@ -69,31 +70,44 @@ def mean_curve(chosen: pd.DataFrame, smooth: int) -> pd.Series:
     return by_step.rolling(smooth, min_periods=1).mean()
 
 
-def score_dots(scores: pd.DataFrame, names: dict[str, str], arms: list[str], note: str, path: Path) -> None:
+def score_dots(
+    scores: pd.DataFrame, metrics: tuple[Metric, ...], names: dict[str, str], arms: list[str], note: str, path: Path
+) -> None:
     """Every metric as a panel: one dot and interval a row, in the order of the tables.
 
     Args:
         names: all rows with their labels.
         arms: which of them are arms; the others (anchors, control) are drawn in grey.
     """
-    _dots(scores, ("value", "low", "high"), names, arms, "Every metric with its 95 % interval", note, path)
+    _dots(scores, metrics, ("value", "low", "high"), names, arms, "Every metric with its 95 % interval", note, path)
 
 
-def difference_dots(scores: pd.DataFrame, names: dict[str, str], arms: list[str], note: str, path: Path) -> None:
+def difference_dots(
+    scores: pd.DataFrame, metrics: tuple[Metric, ...], names: dict[str, str], arms: list[str], note: str, path: Path
+) -> None:
     """As ``score_dots``, but the paired difference to Base of every row that has one, with a line at zero."""
     columns = ("difference", "difference_low", "difference_high")
     known = scores[scores["difference"].notna()]
     shown = {row: label for row, label in names.items() if row in set(known["row"])}
-    _dots(known, columns, shown, arms, "Paired difference to Base with its 95 % interval", note, path)
+    _dots(known, metrics, columns, shown, arms, "Paired difference to Base with its 95 % interval", note, path)
 
 
 def _dots(
-    scores: pd.DataFrame, columns: tuple[str, str, str], names: dict[str, str], arms: list[str], title: str, note: str, path: Path
+    scores: pd.DataFrame,
+    metrics: tuple[Metric, ...],
+    columns: tuple[str, str, str],
+    names: dict[str, str],
+    arms: list[str],
+    title: str,
+    note: str,
+    path: Path,
 ) -> None:
-    order = list(names)
-    with drawing(path, title, note, (10, 1.2 + 3 * (0.85 + 0.2 * len(order)))) as figure:
-        axes = figure.subplots(3, 3)
-        for axis, metric in zip(axes.flat, METRICS, strict=True):
+    order, lines = list(names), math.ceil(len(metrics) / PANELS_A_LINE)
+    with drawing(path, title, note, (10, 1.2 + lines * (0.85 + 0.2 * len(order)))) as figure:
+        axes = figure.subplots(lines, PANELS_A_LINE, squeeze=False)
+        for spare in axes.flat[len(metrics) :]:
+            spare.set_axis_off()
+        for axis, metric in zip(axes.flat, metrics, strict=False):
             mine = scores[scores["metric"] == metric.name].set_index("row")
             for place, row in enumerate(order):
                 if row in mine.index:

@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 
-from agrepa.reporting.listening import Clip
+from agrepa.reporting.kept_clips import Clip
 from agrepa.reporting.style import GREY, drawing
 
 LOOK: dict[str, Any] = {"cmap": "magma", "vmin": 0, "vmax": 255, "origin": "lower"}

@@ -90,19 +90,21 @@ def importance(fog_a: dict[str, Probe], marked: dict[str, list[int]], note: str,
         axis.set_xlabel("layer")
 
 
-def trend(collected: Path, note: str, path: Path) -> None:
+def trend(source: Path, note: str, path: Path) -> None:
     """FoG-A over the warm-up: the scores above, below which layers are the best three at every probe.
 
-    Raises ArtifactError when fog_a_trend.csv is missing or has nothing of a domain.
+    Args:
+        source: CSV of step, domain, layer and score.
+
+    Raises ArtifactError when it is missing or has nothing of a domain.
     """
-    source = collected / "fog_a_trend.csv"
     table = read_csv(source, ["step", "domain", "layer", "score"], ["step", "layer", "score"])
     with drawing(path, "FoG-A over the warm-up: which three layers lead", note, (8.5, 6)) as figure:
         axes = figure.subplots(2, 2, sharex=True, height_ratios=(3, 2))
         for column, domain in enumerate(DOMAINS):
             mine = table[table["domain"] == domain]
             if mine.empty:
-                raise ArtifactError(f"{source} has nothing of domain {domain}: run the stage warmup again")
+                raise ArtifactError(f"{source} has nothing of domain {domain}: run the stage fog_a_trend again")
             _trend_panels(axes[0][column], axes[1][column], mine, domain)
 
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agrepa.domains import DOMAINS
+
+if TYPE_CHECKING:
+    from agrepa.params.encoders import Encoder
 
 
 @dataclass(frozen=True)
@@ -16,6 +23,7 @@ class Metric:
         lower_is_better: its direction.
         paper: column of the paper's Table 2 that belongs beside it, or empty.
         paper_title: what the paper's value is.
+        embedding: of a Frechet audio distance, the encoder's label.
     """
 
     name: str
@@ -24,6 +32,7 @@ class Metric:
     lower_is_better: bool = True
     paper: str = ""
     paper_title: str = ""
+    embedding: str = ""
 
     @property
     def domain(self) -> str:
@@ -37,15 +46,35 @@ class Metric:
 
 
 WORDS, QUALITY, AUDIO = "Speech: words and units", "Speech: quality and distance", "General audio"
-METRICS = (
-    Metric("speech_wer", "WER (%)", WORDS, paper="speech_wer", paper_title="paper: WER (%)"),
-    Metric("speech_cer", "CER (%)", WORDS),
-    Metric("speech_uer", "UER (%)", WORDS),
-    Metric("speech_mos_distill", "MOS (Distill-MOS)", QUALITY, False, "speech_mos", "paper: MOS (raters)"),
-    Metric("speech_fad_yamnet", "FAD (YAMNet)", QUALITY, paper="speech_fad", paper_title="paper: FAD (VGGish)"),
-    Metric("speech_fad_aisfx", "FAD (aisfx)", QUALITY),
-    Metric("audio_fad_yamnet", "FAD (YAMNet)", AUDIO, paper="audio_fad", paper_title="paper: FAD (VGGish)"),
-    Metric("audio_fad_aisfx", "FAD (aisfx)", AUDIO),
-    Metric("audio_uer", "UER (%)", AUDIO),
-)
 GROUPS = (WORDS, QUALITY, AUDIO)
+PAPER_FAD = "paper: FAD (VGGish)"
+
+
+def distances(embeddings: Sequence[str], encoders: Mapping[str, Encoder]) -> list[Metric]:
+    """The Frechet audio distances, speech before audio; the paper's stands beside the first embedding's.
+
+    Args:
+        embeddings: the encoders that FAD is taken over.
+        encoders: by name, for their labels.
+    """
+    found = []
+    for domain, group in zip(DOMAINS, (QUALITY, AUDIO), strict=True):
+        for place, name in enumerate(embeddings):
+            label = encoders[name].label
+            paper = (f"{domain}_fad", PAPER_FAD) if place == 0 else ("", "")
+            found.append(Metric(f"{domain}_fad_{name}", f"FAD ({label})", group, True, *paper, embedding=label))
+    return found
+
+
+def metrics(embeddings: Sequence[str], encoders: Mapping[str, Encoder]) -> tuple[Metric, ...]:
+    """Every metric in the order of the tables."""
+    fads = distances(embeddings, encoders)
+    return (
+        Metric("speech_wer", "WER (%)", WORDS, paper="speech_wer", paper_title="paper: WER (%)"),
+        Metric("speech_cer", "CER (%)", WORDS),
+        Metric("speech_uer", "UER (%)", WORDS),
+        Metric("speech_mos_distill", "MOS (Distill-MOS)", QUALITY, False, "speech_mos", "paper: MOS (raters)"),
+        *(metric for metric in fads if metric.group == QUALITY),
+        *(metric for metric in fads if metric.group == AUDIO),
+        Metric("audio_uer", "UER (%)", AUDIO),
+    )

@@ -9,80 +9,90 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from agrepa.artifacts import read_json
+from agrepa.artifacts.files import read_json
 from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
-from agrepa.reporting import dag, figures, tables
-from agrepa.reporting.collected import labels, read_selections, selected
+from agrepa.evaluation.rows import ANCHORS, CONTROLS
+from agrepa.job import In, Out
+from agrepa.reporting import dag
+from agrepa.reporting.collected import labels, read_scores, read_selections, selected
+from agrepa.reporting.figures import FIGURES
 from agrepa.reporting.figures_listening import image
-from agrepa.reporting.listening import Clip, read_clips
+from agrepa.reporting.kept_clips import Clip, read_clips
+from agrepa.reporting.metrics import metrics
+from agrepa.reporting.table_scores import provenance
+from agrepa.reporting.tables import NAMES as TABLES
+from agrepa.reporting.tables import read_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agrepa.params import Arm, Experiment
+    import pandas as pd
 
-TEMPLATE = Path("workflow/report/report.html.j2")
-STAGES = (
-    ("fetch", "download the pinned archives and check their hashes"),
-    ("prepare", "recordings to clips and a manifest, split by speaker and source"),
-    ("mel, encode", "log-mel spectrograms; features of the frozen networks"),
-    ("codebook, tokenize", "quantise the features to token sequences"),
-    ("warmup", "Phase I: train Base for a while"),
-    ("fog_a, lasp, gradient_norm", "probe every layer of the frozen model"),
-    ("select", "choose layers and weights, one selection an arm"),
-    ("train", "Phase II: every arm from the same warm-up"),
-    ("anchor, synthesize", "audio of every row from the same clips"),
-    ("wer, units, mos, fad", "measure every row"),
-    ("scores", "gather, with intervals and differences to Base"),
-    ("tables, figures, report", "this page"),
-)
+    from agrepa.params.arms import Arm
+    from agrepa.params.stages import ReportSettings
+
 PROBE_FIGURES = ("scd_heatmap.png", "store_vs_contribute.png", "layer_importance.png", "fog_a_trend.png")
 TRAINING_FIGURES = ("loss_curves.png",)
 SCORE_FIGURES = ("differences.png", "scores.png")
 
 
-def run(p: Experiment, results: Path, out: Path, template: Path = TEMPLATE) -> None:
-    """Write the page.
+def run(
+    p: ReportSettings,
+    *,
+    scores: In,
+    tables: In,
+    figures: In,
+    listening: In,
+    selections: In,
+    cards: In,
+    attribution: In,
+    template: In,
+    out: Out,
+) -> None:
+    """One self-contained page of everything.
 
     Args:
-        results: ``results/<experiment>`` with ``scores/``, ``tables/``, ``figures/``, ATTRIBUTION.md and, where kept, ``cards/``.
-        out: the HTML file.
+        scores: ``scores.csv``.
+        tables, figures, listening, selections, cards: folders, as their stages leave them; that of the run cards may be empty.
+        attribution: Markdown.
         template: Jinja template of the page.
+        out: the HTML file.
 
     Raises ArtifactError naming the file when a table, figure, clip, the attribution or the template is missing.
     """
     if not template.exists():
         raise ArtifactError(f"{template}: no such template: run from the root of the repository, or give its path")
-    scores = results / "scores"
-    clips, cards = read_clips(scores), read_cards(results / "cards")
-    pages = {name: tables.read_page(name, results / "tables") for name in tables.NAMES}
+    clips, kept = read_clips(listening), read_cards(cards)
+    graph = dag.stage_graph([card["card"] for card in kept])
+    pages = {name: read_page(p, name, tables) for name in TABLES}
+    behind = provenance(p.rows, read_scores(scores), metrics(p.embeddings, p.encoders))
     rows = labels(p.rows, sorted({row for clip in clips for row in clip.mels}))
     environment = Environment(
         loader=FileSystemLoader(template.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     html = environment.get_template(template.name).render(
         name=p.name,
-        note=p.reporting.data_note,
-        stages=STAGES,
-        dag=dag.drawing(results / "cards"),
+        note=p.data_note,
+        fixed_rows=[*ANCHORS.values(), *CONTROLS.values()],
+        stages=dag.stages(graph),
+        dag=data_uri(Path("dag.svg"), dag.drawing(graph)) if graph.number_of_edges() else "",
         pages=pages,
-        links=links(results / "tables" / "table2.cards.csv", cards),
-        probe_figures=[picture(results / "figures" / name) for name in PROBE_FIGURES],
-        training_figures=[picture(results / "figures" / name) for name in TRAINING_FIGURES],
-        score_figures=[picture(results / "figures" / name) for name in SCORE_FIGURES],
+        links=links(behind, kept),
+        probe_figures=[picture(figures / name) for name in PROBE_FIGURES],
+        training_figures=[picture(figures / name) for name in TRAINING_FIGURES],
+        score_figures=[picture(figures / name) for name in SCORE_FIGURES],
         clips=[players(clip, rows) for clip in clips],
-        selections=chosen(p.rows, read_selections(scores)),
-        cards=cards,
-        attribution=_text(results / "ATTRIBUTION.md"),
+        selections=chosen(p.rows, read_selections(selections)),
+        cards=kept,
+        attribution=_text(attribution),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(html, encoding="utf-8")
 
 
 def data_uri(path: Path, content: bytes | None = None) -> str:
     """A file, or content with the path's suffix, as a data URI; ArtifactError when the file is missing."""
-    kinds = {".png": "image/png", ".flac": "audio/flac"}
+    kinds = {".png": "image/png", ".svg": "image/svg+xml", ".flac": "audio/flac"}
     if path.suffix not in kinds:
         raise ArtifactError(f"{path}: cannot stand in the page: give one of {', '.join(kinds)}")
     if content is None:
@@ -95,7 +105,7 @@ def data_uri(path: Path, content: bytes | None = None) -> str:
 
 def picture(path: Path) -> dict[str, str]:
     """A figure with its alternative text."""
-    return {"name": path.stem, "source": data_uri(path), "alt": figures.FIGURES[path.name]}
+    return {"name": path.stem, "source": data_uri(path), "alt": FIGURES[path.name]}
 
 
 def players(clip: Clip, rows: Mapping[str, str]) -> dict[str, Any]:
@@ -130,33 +140,36 @@ def chosen(rows: Mapping[str, Arm], selections: Mapping[str, Any]) -> list[dict[
     return lines
 
 
-def read_cards(folder: Path) -> list[dict[str, str]]:
-    """The run cards that were kept, by name; none where the folder is absent (the page then says so)."""
+def read_cards(folder: Path) -> list[dict[str, Any]]:
+    """The run cards that were kept, in the order of their names, and how the page shows each."""
     cards = []
     for path in sorted(folder.glob("*.json")):
         card = read_json(path)
-        name = path.name
         wildcards = " ".join(f"{key}={value}" for key, value in sorted(card.get("wildcards", {}).items()))
         cards.append(
             {
-                "path": name,
-                "anchor": f"card-{name.removesuffix('.json').replace('.', '-')}",
-                "summary": " ".join(filter(None, [str(card.get("stage", "")), wildcards])) or name,
+                "card": card,
+                "path": path.name,
+                "anchor": f"card-{path.stem.replace('.', '-')}",
+                "summary": f"{card['stage']} {wildcards}".strip(),
                 "text": json.dumps(card, indent=1, sort_keys=True),
             }
         )
     return cards
 
 
-def links(table: Path, cards: list[dict[str, str]]) -> dict[str, str]:
+def links(behind: pd.DataFrame, cards: list[dict[str, Any]]) -> dict[str, str]:
     """Anchors by ``method/metric``, for those scores whose run card was kept.
 
     A score names its card by the place where its job left it, e.g. ``work/demo/a/b.card.json``; the kept copy is called
     ``work.demo.a.b.card.json``. A score over several seeds names several and links to the first.
+
+    Args:
+        behind: method, metric and card of every score.
     """
     known = {card["path"]: card["anchor"] for card in cards}
     found: dict[str, str] = {}
-    for line in tables.read_frame(table).itertuples():
+    for line in behind.itertuples():
         anchors = [known[name] for name in (path.replace("/", ".") for path in line.card.split()) if name in known]
         if anchors:
             found[f"{line.method}/{line.metric}"] = anchors[0]

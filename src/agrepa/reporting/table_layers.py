@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from agrepa.domains import DOMAINS
-from agrepa.reporting.collected import base_row, labels
-from agrepa.reporting.grid import Grid, count, interval, listed, printed
-from agrepa.reporting.metrics import METRICS
+from agrepa.evaluation.rows import BASE
+from agrepa.reporting.collected import labels
+from agrepa.reporting.layout import Grid, count, interval, listed, printed
+from agrepa.reporting.metrics import Metric
 from agrepa.reporting.table_scores import aligned, belongs, cell
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from agrepa.params import Arm
+    from agrepa.params.arms import Arm
     from agrepa.reporting.paper import Paper
 
-FADS = tuple(metric for metric in METRICS if "_fad_" in metric.name)
-GAIN = {"speech": "speech_fad_yamnet", "audio": "audio_fad_yamnet"}
+
+def of_domain(fads: Sequence[Metric], domain: str) -> list[Metric]:
+    """The distances of one domain; the gain over Base is taken on the first, which the paper's value stands beside."""
+    return [metric for metric in fads if metric.domain == domain]
 
 
 def shown(rows: Mapping[str, Arm], scores: pd.DataFrame) -> dict[str, str]:
@@ -28,10 +31,11 @@ def shown(rows: Mapping[str, Arm], scores: pd.DataFrame) -> dict[str, str]:
     return {row: label for row, label in found.items() if row in rows and belongs(rows[row], "table3")}
 
 
-def compute(rows: Mapping[str, Arm], scores: pd.DataFrame, selections: dict[str, Any], paper: Paper) -> pd.DataFrame:
+def compute(
+    rows: Mapping[str, Arm], scores: pd.DataFrame, fads: Sequence[Metric], selections: dict[str, Any], paper: Paper
+) -> pd.DataFrame:
     """One line a method: layers, weights, FADs, relative gain over Base in percent, the paper's values."""
     cells = scores.set_index(["row", "metric"])
-    base = base_row(rows, list(scores["row"]))
     lines = []
     for row, label in shown(rows, scores).items():
         method = rows[row].paper.get("table3")
@@ -40,10 +44,11 @@ def compute(rows: Mapping[str, Arm], scores: pd.DataFrame, selections: dict[str,
             layers, weights = aligned(rows, selections, row, domain)
             line[f"layers_{domain}"] = " ".join(map(str, layers))
             line[f"weights_{domain}"] = " ".join(f"{weight:.3f}" for weight in weights)
-        for metric in FADS:
+        for metric in fads:
             line |= cell(cells, row, metric.name)
-        for domain, metric_name in GAIN.items():
-            line |= {f"relative_gain_{domain}{end}": part for end, part in gain(cells, row, base, metric_name).items()}
+        for domain in DOMAINS:
+            gained = gain(cells, row, of_domain(fads, domain)[0].name)
+            line |= {f"relative_gain_{domain}{end}": part for end, part in gained.items()}
         line["paper_layers"] = "" if method is None else paper.text("table3", method, "layers").replace(",", "")
         for column in ("speech_fad", "audio_fad", "relative_gain", "convergence_steps"):
             line[f"paper_{column}"] = None if method is None else paper.value("table3", method, column)
@@ -51,18 +56,18 @@ def compute(rows: Mapping[str, Arm], scores: pd.DataFrame, selections: dict[str,
     return pd.DataFrame(lines)
 
 
-def gain(cells: pd.DataFrame, row: str, base: str | None, metric: str) -> dict[str, float | None]:
+def gain(cells: pd.DataFrame, row: str, metric: str) -> dict[str, float | None]:
     """``100 (Base - row) / Base`` with the interval of the paired difference over Base's value, taken as exact.
 
     Empty where either was not measured or Base is not positive (a bias-corrected FAD can be below zero); 0 for Base itself.
     """
     nothing: dict[str, float | None] = {"": None, "_low": None, "_high": None}
-    if base is None or (base, metric) not in cells.index or (row, metric) not in cells.index:
+    if (BASE, metric) not in cells.index or (row, metric) not in cells.index:
         return nothing
-    against, mine = cells.loc[(base, metric)], cells.loc[(row, metric)]
+    against, mine = cells.loc[(BASE, metric)], cells.loc[(row, metric)]
     if not against["value"] > 0:
         return nothing
-    if row == base:
+    if row == BASE:
         return nothing | {"": 0.0}
     scale = -100 / against["value"]
     return {
@@ -72,7 +77,7 @@ def gain(cells: pd.DataFrame, row: str, base: str | None, metric: str) -> dict[s
     }
 
 
-def layout(frame: pd.DataFrame) -> list[Grid]:
+def layout(frame: pd.DataFrame, fads: Sequence[Metric]) -> list[Grid]:
     """The table as text: layers and weights, then distances."""
     lines = [line for _, line in frame.iterrows()]
     header = ("method", "layers, speech", "weights, speech", "layers, audio", "weights, audio", "paper: layers")
@@ -80,11 +85,11 @@ def layout(frame: pd.DataFrame) -> list[Grid]:
     layers = tuple((line["method"], *(listed(line[column]) for column in columns)) for line in lines)
     grids = [Grid("Layers and weights", header, layers, ("",) * len(header))]
     for domain in DOMAINS:
-        fads = [metric for metric in FADS if metric.domain == domain]
+        mine = of_domain(fads, domain)
         rows = []
         for line in lines:
             texts = [line["method"]]
-            for metric in fads:
+            for metric in mine:
                 name = metric.name
                 texts += [interval(line[name], line[f"{name}_low"], line[f"{name}_high"]), count(line[f"{name}_n"])]
             name = f"relative_gain_{domain}"
@@ -93,22 +98,22 @@ def layout(frame: pd.DataFrame) -> list[Grid]:
             if domain == "speech":
                 texts.append(printed(line["paper_relative_gain"]))
             rows.append(tuple(texts))
-        titles = [(title, m.name if i == 0 else "") for m in fads for i, title in enumerate((m.title, "n"))]
-        titles += [("gain over Base (%, YAMNet)", ""), ("paper: FAD (VGGish)", "")]
+        titles = [(title, m.name if i == 0 else "") for m in mine for i, title in enumerate((m.title, "n"))]
+        titles += [(f"gain over Base (%, {mine[0].embedding})", ""), (mine[0].paper_title, "")]
         titles += [("paper: gain over Base (%)", "")] if domain == "speech" else []
         name = "Speech" if domain == "speech" else "General audio"
         grids.append(Grid(name, ("method", *(t[0] for t in titles)), tuple(rows), ("", *(t[1] for t in titles))))
     return grids
 
 
-def reading(frame: pd.DataFrame) -> str:
+def reading(frame: pd.DataFrame, fads: Sequence[Metric]) -> str:
     """The measured order by speech FAD beside the paper's, and whether any gain exceeds its interval."""
-    ranked = frame[frame["speech_fad_yamnet"].notna()]
+    fad = of_domain(fads, "speech")[0].name
+    ranked = frame[frame[fad].notna()]
     if len(ranked) < 2:
         return "Fewer than two strategies were run: there is no order to read."
     order = [
-        list(ranked.dropna(subset=column).sort_values(column, kind="stable")["method"])
-        for column in ("speech_fad_yamnet", "paper_speech_fad")
+        list(ranked.dropna(subset=column).sort_values(column, kind="stable")["method"]) for column in (fad, "paper_speech_fad")
     ]
     sure = []
     for domain in DOMAINS:

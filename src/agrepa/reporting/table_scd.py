@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from agrepa.reporting.grid import Grid, count, interval, number, printed
+from agrepa.reporting.layout import Grid, count, interval, number, printed
 from agrepa.reporting.paper import DEPTH
 
 if TYPE_CHECKING:

@@ -8,14 +8,15 @@ import pandas as pd
 
 from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
-from agrepa.reporting.collected import ANCHORS, CONTROL, labels, selected
-from agrepa.reporting.grid import EMPTY, Grid, count, interval, listed, printed
-from agrepa.reporting.metrics import GROUPS, METRICS, Metric
+from agrepa.evaluation.rows import ANCHORS, CONTROLS
+from agrepa.reporting.collected import labels, selected
+from agrepa.reporting.layout import EMPTY, Grid, count, interval, listed, printed
+from agrepa.reporting.metrics import GROUPS, Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from agrepa.params import Arm
+    from agrepa.params.arms import Arm
     from agrepa.reporting.paper import Paper
 
 UNINTELLIGIBLE = 80  # percent of words wrong
@@ -33,14 +34,16 @@ def belongs(arm: Arm, table: str) -> bool:
     return table in arm.paper or not arm.paper
 
 
-def compute(rows: Mapping[str, Arm], scores: pd.DataFrame, selections: dict[str, Any], paper: Paper) -> pd.DataFrame:
+def compute(
+    rows: Mapping[str, Arm], scores: pd.DataFrame, metrics: Sequence[Metric], selections: dict[str, Any], paper: Paper
+) -> pd.DataFrame:
     """One line a method: value, ``_low``, ``_high``, ``_n`` of each metric, the paper's value where it has one."""
     cells = scores.set_index(["row", "metric"])
     lines = []
     for row, label in shown(rows, scores).items():
         line: dict[str, Any] = {"method": label}
         method = rows[row].paper.get("table2") if row in rows else None
-        for metric in METRICS:
+        for metric in metrics:
             line |= cell(cells, row, metric.name)
             if metric.paper:
                 line[f"paper_{metric.paper}"] = None if method is None else paper.value("table2", method, metric.paper)
@@ -70,9 +73,9 @@ def aligned(rows: Mapping[str, Arm], selections: dict[str, Any], row: str, domai
     return selected(selections[row], domain)
 
 
-def provenance(rows: Mapping[str, Arm], scores: pd.DataFrame) -> pd.DataFrame:
+def provenance(rows: Mapping[str, Arm], scores: pd.DataFrame, metrics: Sequence[Metric]) -> pd.DataFrame:
     """Where each cell comes from: columns method, metric, card (the run card's path)."""
-    order = {metric.name: position for position, metric in enumerate(METRICS)}
+    order = {metric.name: position for position, metric in enumerate(metrics)}
     found = labels(rows, list(scores["row"]))
     frame = scores[scores["metric"].isin(list(order))]
     lines = [(found[r.row], r.metric, r.card) for r in frame.itertuples()]
@@ -80,9 +83,9 @@ def provenance(rows: Mapping[str, Arm], scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(sorted(lines, key=lambda line: (place[line[0]], order[line[1]])), columns=["method", "metric", "card"])
 
 
-def differences(rows: Mapping[str, Arm], scores: pd.DataFrame) -> pd.DataFrame:
+def differences(rows: Mapping[str, Arm], scores: pd.DataFrame, metrics: Sequence[Metric]) -> pd.DataFrame:
     """Paired differences to Base where there are any; ``arm`` is empty for a row that is none (anchors, the control)."""
-    order = {metric.name: position for position, metric in enumerate(METRICS)}
+    order = {metric.name: position for position, metric in enumerate(metrics)}
     lines = []
     for row, label in labels(rows, list(scores["row"])).items():
         mine = scores[(scores["row"] == row) & scores["metric"].isin(list(order)) & scores["difference"].notna()]
@@ -92,13 +95,13 @@ def differences(rows: Mapping[str, Arm], scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=DIFFERENCE_COLUMNS)
 
 
-def layout(frame: pd.DataFrame, gaps: pd.DataFrame) -> list[Grid]:
+def layout(frame: pd.DataFrame, gaps: pd.DataFrame, metrics: Sequence[Metric]) -> list[Grid]:
     """The table as text: one grid a group of metrics, then the differences to Base."""
     grids = []
     for group in GROUPS:
-        metrics = [metric for metric in METRICS if metric.group == group]
-        columns = [(title, metric.name if i == 0 else "") for metric in metrics for i, title in enumerate(_titles(metric))]
-        rows = tuple((line["method"], *_texts(line, metrics)) for _, line in frame.iterrows())
+        mine = [metric for metric in metrics if metric.group == group]
+        columns = [(title, metric.name if i == 0 else "") for metric in mine for i, title in enumerate(_titles(metric))]
+        rows = tuple((line["method"], *_texts(line, mine)) for _, line in frame.iterrows())
         grids.append(Grid(group, ("method", *(c[0] for c in columns)), rows, ("", *(c[1] for c in columns))))
     layers = tuple(
         (line["method"], listed(line["layers_speech"]), listed(line["layers_audio"]), count(line["seeds"]))
@@ -106,7 +109,7 @@ def layout(frame: pd.DataFrame, gaps: pd.DataFrame) -> list[Grid]:
     )
     grids.append(Grid("Aligned layers and seeds", ("method", "layers, speech", "layers, audio", "seeds"), layers, ("",) * 4))
     if len(gaps):
-        known = [metric for metric in METRICS if metric.name in set(gaps["metric"])]
+        known = [metric for metric in metrics if metric.name in set(gaps["metric"])]
         table = gaps.set_index(["method", "metric"])
         rows = tuple(
             (method, *(_gap(table, method, metric.name) for metric in known)) for method in dict.fromkeys(gaps["method"])
@@ -137,21 +140,21 @@ def _gap(table: pd.DataFrame, method: str, metric: str) -> str:
     return interval(r["difference"], r["low"], r["high"], signed=True)
 
 
-def reading(gaps: pd.DataFrame) -> str:
+def reading(gaps: pd.DataFrame, metrics: Sequence[Metric]) -> str:
     """Which differences between an arm and Base exceed their interval (it excludes zero), and in which direction."""
     arms = gaps[(gaps["arm"] != "") & gaps["low"].notna()]
     if arms.empty:
         return "There is no difference between an arm and Base that has an interval to read."
-    sure = [f"{method}: {words}" for method, words in beyond(arms)]
+    sure = [f"{method}: {words}" for method, words in beyond(arms, metrics)]
     if not sure:
         return f"None of the {len(arms)} differences between an arm and Base exceeds its interval."
     chance = f"with 95 % intervals about {0.05 * len(arms):.1f} of {len(arms)} would do so by chance"
     return f"Differences to Base that exceed their interval, {len(sure)} of {len(arms)} ({chance}): {'; '.join(sure)}."
 
 
-def beyond(gaps: pd.DataFrame) -> list[tuple[str, str]]:
+def beyond(gaps: pd.DataFrame, metrics: Sequence[Metric]) -> list[tuple[str, str]]:
     """The differences whose interval excludes zero: method, and the difference in words."""
-    known = {metric.name: metric for metric in METRICS}
+    known = {metric.name: metric for metric in metrics}
     found = []
     for r in gaps.itertuples():
         if r.low > 0 or r.high < 0:
@@ -164,18 +167,18 @@ def beyond(gaps: pd.DataFrame) -> list[tuple[str, str]]:
 
 def unintelligible(frame: pd.DataFrame) -> str:
     """A warning where the judge understands next to nothing of any arm, so that its errors say nothing about one or another."""
-    arms = frame[~frame["method"].isin([*ANCHORS.values(), *CONTROL.values()])]
+    arms = frame[~frame["method"].isin([row.label for row in (ANCHORS | CONTROLS).values()])]
     if arms.empty or not arms["speech_wer"].min() > UNINTELLIGIBLE:
         return ""
     return f"The judge understands no model's speech (every WER is above {UNINTELLIGIBLE} %): differences of WER say nothing."
 
 
-def control_note(gaps: pd.DataFrame) -> str:
+def control_note(gaps: pd.DataFrame, metrics: Sequence[Metric]) -> str:
     """What the control says about the model listening to its tokens; empty without a control."""
-    control = gaps[gaps["method"] == CONTROL["control"]]
+    control = gaps[gaps["method"].isin([row.label for row in CONTROLS.values()])]
     if control.empty:
         return ""
-    sure = [words for _, words in beyond(control)]
+    sure = [words for _, words in beyond(control, metrics)]
     if not sure:
         return "The control (a model given another clip's tokens) does not differ from Base beyond any interval."
     return f"The control (a model given another clip's tokens) differs from Base beyond the interval in: {'; '.join(sure)}."

@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from agrepa.artifacts import read_json, write_json
+from agrepa.artifacts.files import read_json, write_json
 from agrepa.errors import ArtifactError
+from agrepa.job import In, Out
 from agrepa.reporting import table_layers, table_scd, table_scores
 from agrepa.reporting.captions import caption
 from agrepa.reporting.collected import read_probe, read_scores, read_selections
-from agrepa.reporting.grid import Page, latex, markdown
+from agrepa.reporting.layout import Page, latex, markdown
+from agrepa.reporting.metrics import Metric, distances, metrics
 from agrepa.reporting.paper import Paper
 
 if TYPE_CHECKING:
-    from agrepa.params import Experiment
+    from collections.abc import Sequence
+
+    from agrepa.params.stages import FiguresSettings, TablesSettings
 
 WORDS = "words.json"
 NAMES = ("table1", "table2", "table3")
@@ -31,12 +35,14 @@ TITLES = {
 }
 
 
-def run(p: Experiment, scores: Path, collected: Path, paper: Path, out: Path) -> None:
-    """Write ``table1`` to ``table3`` (.csv, .md, .tex), ``table2.differences.csv``, ``table2.cards.csv`` and ``words.json``.
+def run(p: TablesSettings, *, scores: In, probes: In, selections: In, paper: In, out: Out) -> None:
+    """The paper's tables, measured beside published.
+
+    Writes ``table1`` to ``table3`` (.csv, .md, .tex), ``table2.differences.csv``, ``table2.cards.csv`` and ``words.json``.
 
     Args:
         scores: the experiment's ``scores.csv``.
-        collected: the folder with ``probes/`` and ``selections/``.
+        probes, selections: folders of one JSON each.
         paper: the folder of the paper's tables.
         out: folder to write.
 
@@ -45,27 +51,28 @@ def run(p: Experiment, scores: Path, collected: Path, paper: Path, out: Path) ->
     """
     theirs = Paper(paper)
     found = read_scores(scores)
-    probes = {name: read_probe(collected, name) for name in ("lasp", "fog_a")}
-    selections = read_selections(collected)
+    probed = {name: read_probe(probes, name) for name in ("lasp", "fog_a")}
+    chosen = read_selections(selections)
+    measured, fads = metrics(p.embeddings, p.encoders), distances(p.embeddings, p.encoders)
     frames = {
-        "table1": table_scd.compute(probes, p.model.depth, p.tokens.config, theirs),
-        "table2": table_scores.compute(p.rows, found, selections, theirs),
-        "table3": table_layers.compute(p.rows, found, selections, theirs),
-        "table2.differences": table_scores.differences(p.rows, found),
-        "table2.cards": table_scores.provenance(p.rows, found),
+        "table1": table_scd.compute(probed, p.depth, p.tokens.config, theirs),
+        "table2": table_scores.compute(p.rows, found, measured, chosen, theirs),
+        "table3": table_layers.compute(p.rows, found, fads, chosen, theirs),
+        "table2.differences": table_scores.differences(p.rows, found, measured),
+        "table2.cards": table_scores.provenance(p.rows, found, measured),
     }
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir()
     for name, frame in frames.items():
         frame.to_csv(out / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
-    words = {name: _words(p, name, out, theirs) for name in NAMES}
+    words = {name: _words(p, name, out, measured, theirs) for name in NAMES}
     write_json(out / WORDS, words)
     for name in NAMES:
-        page = read_page(name, out)
+        page = read_page(p, name, out)
         (out / f"{name}.md").write_text(markdown(page), encoding="utf-8")
         (out / f"{name}.tex").write_text(latex(page), encoding="utf-8")
 
 
-def read_page(name: str, tables: Path) -> Page:
+def read_page(p: TablesSettings | FiguresSettings, name: str, tables: Path) -> Page:
     """A written table with its words, so that every form of it says the same.
 
     Raises ArtifactError when a file is missing.
@@ -74,27 +81,27 @@ def read_page(name: str, tables: Path) -> Page:
     if name == "table1":
         grids = table_scd.layout(frame)
     elif name == "table2":
-        grids = table_scores.layout(frame, _differences(tables, frame))
+        grids = table_scores.layout(frame, _differences(tables, frame), metrics(p.embeddings, p.encoders))
     else:
-        grids = table_layers.layout(frame)
+        grids = table_layers.layout(frame, distances(p.embeddings, p.encoders))
     words = read_json(tables / WORDS)[name]
     return Page(name, **words | {"notes": tuple(words["notes"])}, grids=tuple(grids))
 
 
-def _words(p: Experiment, name: str, tables: Path, paper: Paper) -> dict[str, Any]:
+def _words(p: TablesSettings, name: str, tables: Path, measured: Sequence[Metric], paper: Paper) -> dict[str, Any]:
     frame = read_frame(tables / f"{name}.csv")
     notes = [_not_run(p, name, frame, paper)]
     if name == "table1":
         reading, notes = table_scd.reading(frame), []
     elif name == "table2":
-        reading = table_scores.reading(_differences(tables, frame))
+        reading = table_scores.reading(_differences(tables, frame), measured)
         notes.insert(0, table_scores.unintelligible(frame))
-        notes.insert(1, table_scores.control_note(read_frame(tables / "table2.differences.csv")))
+        notes.insert(1, table_scores.control_note(read_frame(tables / "table2.differences.csv"), measured))
     else:
-        reading = table_layers.reading(frame)
+        reading = table_layers.reading(frame, distances(p.embeddings, p.encoders))
     return {
         "title": TITLES[name],
-        "note": p.reporting.data_note + (" Scored on the validation split." if p.evaluation.split == "validation" else ""),
+        "note": p.data_note + (" Scored on the validation split." if p.split == "validation" else ""),
         "caption": caption(p, name),
         "reading": reading,
         "notes": [note for note in notes if note],
@@ -118,7 +125,7 @@ def read_frame(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _not_run(p: Experiment, name: str, frame: pd.DataFrame, paper: Paper) -> str:
+def _not_run(p: TablesSettings, name: str, frame: pd.DataFrame, paper: Paper) -> str:
     run_here = {arm.paper[name] for arm in p.rows.values() if name in arm.paper and arm.label in set(frame["method"])}
     missing = [method for method in paper.methods(name) if method not in run_here]
     number = name.removeprefix("table")

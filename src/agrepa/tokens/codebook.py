@@ -2,46 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from scipy.cluster.vq import kmeans2, vq
 
-from agrepa.artifacts import Features, load_tensors, save_tensors
+from agrepa.artifacts.features import FeatureStore
+from agrepa.artifacts.files import load_tensors
 from agrepa.corpora import manifest as manifests
 from agrepa.errors import ArtifactError
+from agrepa.job import In, Out, Wildcard
 
 if TYPE_CHECKING:
-    from agrepa.params import Experiment
+    from agrepa.params.stages import CodebookSettings
 
 START_FRAMES = 20_000
+PARTS = ("mean", "scale", "centres")
 
 
 class Codebook:
     """Centres in a standardised feature space.
 
     Attributes:
+        stream: the token stream that it is of, e.g. ``speech``.
         mean, scale: ``[D]``, of the frames it was fitted on.
         centres: ``[V, D]``.
     """
 
-    def __init__(self, mean: np.ndarray, scale: np.ndarray, centres: np.ndarray) -> None:
-        self.mean, self.scale, self.centres = mean, scale, centres
+    def __init__(self, stream: str, mean: np.ndarray, scale: np.ndarray, centres: np.ndarray) -> None:
+        self.stream, self.mean, self.scale, self.centres = stream, mean, scale, centres
 
     @classmethod
     def load(cls, path: Path) -> Codebook:
+        """Raises ArtifactError when the file is missing, is damaged or is no codebook."""
         stored = load_tensors(path)
-        return cls(*(stored[name].numpy() for name in ("mean", "scale", "centres")))
+        with safe_open(path, framework="pt") as file:
+            stream = (file.metadata() or {}).get("stream")
+        if stream is None or not stored.keys() >= set(PARTS):
+            raise ArtifactError(f"{path} is not a codebook: delete it and run its stage again")
+        return cls(stream, *(stored[name].numpy() for name in PARTS))
 
     def save(self, path: Path) -> None:
-        save_tensors(path, {name: torch.from_numpy(getattr(self, name)) for name in ("mean", "scale", "centres")})
+        """Write it, with the stream's name in the file's header."""
+        save_file({name: torch.from_numpy(getattr(self, name)) for name in PARTS}, path, {"stream": self.stream})
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
         """Nearest centre of each frame: ``[N, D]`` -> ``[N]`` int64."""
         codes, _ = vq((frames.astype(np.float32) - self.mean) / self.scale, self.centres)
         return codes.astype(np.int64)
+
+
+def by_stream(paths: Iterable[Path], wanted: Iterable[str]) -> dict[str, Codebook]:
+    """The codebooks of the ``wanted`` streams among files in any order.
+
+    Raises ArtifactError when two are of one stream, or a wanted one is missing.
+    """
+    books: dict[str, Codebook] = {}
+    for path in paths:
+        book = Codebook.load(path)
+        if book.stream in books:
+            raise ArtifactError(f"{path}: a second codebook of stream {book.stream!r}: give one a stream")
+        books[book.stream] = book
+    if missing := [stream for stream in wanted if stream not in books]:
+        raise ArtifactError(
+            f"no codebook of stream {', '.join(missing)} among those given, which are of {', '.join(books) or 'none'}: "
+            "run the codebook stage for it"
+        )
+    return {stream: books[stream] for stream in wanted}
 
 
 def spread_start(frames: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -63,7 +95,7 @@ def spread_start(frames: np.ndarray, count: int, rng: np.random.Generator) -> np
     return frames[chosen]
 
 
-def fit(frames: np.ndarray, vocabulary: int, iterations: int, seed: int) -> Codebook:
+def fit(stream: str, frames: np.ndarray, vocabulary: int, iterations: int, seed: int) -> Codebook:
     """Lloyd's k-means from a k-means++ start.
 
     Args:
@@ -84,15 +116,15 @@ def fit(frames: np.ndarray, vocabulary: int, iterations: int, seed: int) -> Code
     start = spread_start(pool, vocabulary, rng)
     # A centre that loses all its frames keeps its place ("warn"); it is simply never used by those frames.
     centres, _ = kmeans2(standard, start, iter=iterations, minit="matrix", missing="warn")
-    return Codebook(mean.astype(np.float32), scale.astype(np.float32), centres.astype(np.float32))
+    return Codebook(stream, mean.astype(np.float32), scale.astype(np.float32), centres.astype(np.float32))
 
 
-def run(p: Experiment, stream: str, manifest: Path, features: list[Path], out: Path) -> None:
+def run(p: CodebookSettings, *, stream: Wildcard, manifest: In, features: In, out: Out) -> None:
     """Fit the codebook of one stream on the training split's frames (at most ``max_frames`` of them, evenly spaced)."""
-    settings = getattr(p.tokens, stream)
+    settings = p.codebook
     table = manifests.read(manifest)
     table = table[(table.split == "train") & table.domain.isin(settings.domains)]
-    store = Features(features, settings.output)
-    frames = np.concatenate([store[clip].numpy() for clip in sorted(table.id)]).astype(np.float32)
+    feature = FeatureStore([features]).feature(settings.encoder, settings.output)
+    frames = np.concatenate([feature[clip].numpy() for clip in sorted(table.id)]).astype(np.float32)
     keep = np.linspace(0, len(frames) - 1, min(len(frames), settings.max_frames)).round().astype(np.int64)
-    fit(frames[keep], settings.vocabulary, settings.iterations, p.seed).save(out)
+    fit(stream, frames[keep], settings.vocabulary, settings.iterations, p.seed).save(out)

@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agrepa.domains import DOMAINS
+
 if TYPE_CHECKING:
-    from agrepa.params import Tokens
+    from agrepa.params.tokens import Tokens
 
 PAD = -1
+
+
+def codebooks(tokens: Tokens) -> list[str]:
+    """Names of the streams that are tokenised: one a domain, which make up the primary, and ``second`` in Config B."""
+    return [*DOMAINS] if tokens.config == "A" else [*DOMAINS, "second"]
 
 
 def vocabularies(tokens: Tokens) -> list[int]:

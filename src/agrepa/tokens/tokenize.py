@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from agrepa.artifacts import Features, write_features
+from agrepa.artifacts.features import FeatureStore, write_shard
 from agrepa.corpora import manifest as manifests
-from agrepa.tokens.codebook import Codebook
-from agrepa.tokens.sequence import at_rate, primary_ids
+from agrepa.job import In, Ins, Out, Wildcard
+from agrepa.tokens import sequence
+from agrepa.tokens.codebook import Codebook, by_stream
 
 if TYPE_CHECKING:
-    from agrepa.params import Experiment, Tokens
+    from agrepa.params.stages import TokenizeSettings
+    from agrepa.params.tokens import Tokens
 
 
 class Tokenizer:
@@ -23,7 +24,7 @@ class Tokenizer:
 
     Args:
         tokens: the streams' settings.
-        codebooks: stream name -> codebook.
+        codebooks: stream name -> codebook; the second stream's is needed by ``second`` alone.
     """
 
     def __init__(self, tokens: Tokens, codebooks: dict[str, Codebook]) -> None:
@@ -31,40 +32,29 @@ class Tokenizer:
 
     def primary(self, frames: np.ndarray, domain: str) -> np.ndarray:
         """Primary ids ``[N]`` of a clip from its domain's frames ``[N, D]``."""
-        return primary_ids(self.codebooks[domain].encode(frames), domain, self.tokens)
+        return sequence.primary_ids(self.codebooks[domain].encode(frames), domain, self.tokens)
 
-    def streams(self, frames: np.ndarray, rate: float, second: np.ndarray, second_rate: float, domain: str) -> np.ndarray:
-        """All streams ``[N, S]`` of a clip; the second one is brought to the primary's rate."""
-        primary = self.primary(frames, domain)
-        if self.tokens.config == "A":
-            return primary[:, None]
-        codes = self.codebooks["second"].encode(second)
-        return np.stack([primary, at_rate(codes, second_rate, len(primary), rate)], 1)
+    def second(self, frames: np.ndarray, rate: float, length: int, primary_rate: float) -> np.ndarray:
+        """Ids of the second stream ``[N]`` from its frames ``[M, D]`` at ``rate``, brought to the primary's length and rate."""
+        return sequence.at_rate(self.codebooks["second"].encode(frames), rate, length, primary_rate)
 
 
-def run(
-    p: Experiment,
-    shard: str,
-    manifest: Path,
-    whisper: list[Path],
-    yamnet: list[Path],
-    speech: Path,
-    audio: Path,
-    second: Path,
-    out: Path,
-) -> None:
+def run(p: TokenizeSettings, *, shard: Wildcard, manifest: In, codebooks: Ins, features: Ins, out: Out) -> None:
     """Tokenize one shard of the manifest: output "tokens", int32 ``[N, S]``, at the primary stream's rate."""
-    tokenizer = Tokenizer(
-        p.tokens, {name: Codebook.load(path) for name, path in (("speech", speech), ("audio", audio), ("second", second))}
-    )
-    shards = {"whisper": whisper, "yamnet": yamnet}
-    stores = {name: Features(shards[(s := getattr(p.tokens, name)).encoder], s.output) for name in ("speech", "audio", "second")}
+    names = sequence.codebooks(p.tokens)
+    tokenizer = Tokenizer(p.tokens, by_stream(codebooks, names))
+    store = FeatureStore(features)
+    streams = {name: getattr(p.tokens, name) for name in names}
+    frames = {name: store.feature(stream.encoder, stream.output) for name, stream in streams.items()}
 
     def tokenized() -> Iterator[tuple[str, str, torch.Tensor, float]]:
         for row in manifests.shard(manifests.read(manifest), int(shard), p.shards).itertuples():
-            store, other = stores[row.domain], stores["second"]
-            rate = store.rate[row.id]
-            ids = tokenizer.streams(store[row.id].numpy(), rate, other[row.id].numpy(), other.rate[row.id], row.domain)
-            yield row.id, "tokens", torch.from_numpy(ids.astype(np.int32)), rate
+            clip, primary = row.id, frames[row.domain]
+            rate = primary.rate[clip]
+            ids = [tokenizer.primary(primary[clip].numpy(), row.domain)]
+            if "second" in frames:
+                other = frames["second"]
+                ids.append(tokenizer.second(other[clip].numpy(), other.rate[clip], len(ids[0]), rate))
+            yield clip, "tokens", torch.from_numpy(np.stack(ids, 1).astype(np.int32)), rate
 
-    write_features(out, tokenized())
+    write_shard(out, "tokens", tokenized())

@@ -3,44 +3,74 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING
 
 import torch
 
-from agrepa.artifacts import read_json
-from agrepa.flow.path import generator
+from agrepa.alignment import supervision
+from agrepa.alignment.bit_c import BiTC
+from agrepa.artifacts.files import read_json
+from agrepa.data.dataset import Dataset
+from agrepa.job import In, Ins, Out, State, Wildcard
+from agrepa.model.backbone import build
+from agrepa.seeding import generator
 from agrepa.tokens.sequence import vocabularies
 from agrepa.training import checkpoint as checkpoints
-from agrepa.training.batches import Clips, Sources
-from agrepa.training.loop import Run
 from agrepa.training.objective import Objective
+from agrepa.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from agrepa.params import Experiment
+    from agrepa.alignment.protocols import Selection
+    from agrepa.params.stages import ArmSettings
 
 
-def selected(selection: Path) -> dict[str, tuple[list[int], list[float]]]:
-    """Domain -> (layers from 1, weights) of a selection.json; domains without layers are left out."""
+def selected(selection: Path) -> Selection:
+    """Layers and weights of a selection.json; domains without layers are left out."""
     domains = read_json(selection)["domains"]
     return {domain: (entry["layers"], entry["weights"]) for domain, entry in domains.items() if entry["layers"]}
 
 
 def run(
-    p: Experiment,
-    arm: str,
-    seed: str,
-    warmup: Path,
-    selection: Path,
-    state: Path,
-    checkpoint: Path,
-    log: Path,
-    **sources: Unpack[Sources],
+    p: ArmSettings,
+    *,
+    arm: Wildcard,
+    seed: Wildcard,
+    warmup: In,
+    selection: In,
+    manifest: In,
+    statistics: In,
+    mel: In,
+    tokens: In,
+    targets: Ins,
+    features: Ins,
+    state: State,
+    checkpoint: Out,
+    log: Out,
 ) -> None:
-    """Train ``arm_steps`` steps. Every arm sees the same data in the same order, with the same noise and dropouts."""
-    clips = Clips(p, sources)
+    """Phase II: train an arm for ``arm_steps`` steps.
+
+    Every arm sees the same data in the same order, with the same noise and dropouts.
+
+    Args:
+        features: the teachers' frames, where the arm's target reads them.
+    """
+    dataset = Dataset(
+        p,
+        manifest=manifest,
+        statistics=statistics,
+        mel=mel,
+        tokens=tokens,
+        teachers=p.teachers,
+        targets=targets,
+        features=features,
+    )
     start = checkpoints.meta(warmup)["step"]
+    # Everything but the heads comes from the checkpoint; they are drawn after it, in the order of the selection.
     torch.manual_seed(generator(int(seed), "heads").initial_seed())
-    objective = Objective(p, p.mel.bands, vocabularies(p.tokens), clips.teacher_widths(), selected(selection))
-    training = Run(p, objective, clips, arm, int(seed), start, start + p.training.arm_steps, warmup, state, p.fingerprint)
-    training.fit()
-    training.finish(checkpoint, log)
+    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens))
+    bit_c = BiTC(backbone.width, dataset.teacher_widths())
+    term = supervision.build(p, selected(selection), backbone, dataset)
+    objective = Objective(p.training, backbone, bit_c, term)
+    trainer = Trainer(p, objective, dataset, arm, int(seed), start, start + p.training.arm_steps, warmup, state)
+    trainer.fit(None if term is None else term.observe)
+    trainer.finish(checkpoint, log)

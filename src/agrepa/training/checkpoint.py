@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from agrepa.artifacts import load_tensors
+from agrepa.artifacts.files import load_tensors
 from agrepa.errors import ArtifactError
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class MovingAverage:
@@ -92,16 +94,21 @@ def load(
                 optimizer.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in state.items()}
 
 
-def load_average(path: Path, module: nn.Module) -> nn.Module:
-    """Put the moving average's weights into ``module`` (ignoring what it does not have, e.g. an arm's heads), for evaluation."""
+def load_average(path: Path, module: M, prefix: str = "") -> M:
+    """Put the moving average's weights into ``module``, for evaluation; what it does not have is ignored.
+
+    Args:
+        prefix: what the module's parameters are called in the checkpoint before their own name, e.g. ``"backbone."``.
+
+    Returns the module in eval mode. Raises ArtifactError when the checkpoint does not fit it.
+    """
     stored = load_tensors(path)
-    own = dict(module.named_parameters())
-    missing = [name for name in own if f"ema.{name}" not in stored]
-    if missing:
+    own = {f"ema.{prefix}{name}": parameter for name, parameter in module.named_parameters()}
+    if missing := [name for name in own if name not in stored]:
         raise ArtifactError(f"{path} has no weights for {missing[0]} and {len(missing) - 1} more: it is from other params")
     with torch.no_grad():
         for name, parameter in own.items():
-            if parameter.shape != stored[f"ema.{name}"].shape:
+            if parameter.shape != stored[name].shape:
                 raise ArtifactError(f"{path}: parameter {name} does not fit the model: it is from other params")
-            parameter.copy_(stored[f"ema.{name}"])
+            parameter.copy_(stored[name])
     return module.eval()

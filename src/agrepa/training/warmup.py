@@ -3,40 +3,55 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING
 
 import torch
 
-from agrepa.artifacts import save_tensors
-from agrepa.flow.path import generator
-from agrepa.model.dit import DiT
+from agrepa.alignment.bit_c import BiTC
+from agrepa.artifacts.files import save_tensors
+from agrepa.data.dataset import Dataset
+from agrepa.job import In, Ins, Out, State
+from agrepa.model.backbone import build
+from agrepa.seeding import generator
 from agrepa.tokens.sequence import vocabularies
-from agrepa.training.batches import Clips, Sources
-from agrepa.training.loop import Run
 from agrepa.training.objective import Objective
+from agrepa.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from agrepa.params import Experiment
+    from agrepa.model.backbone import Backbone
+    from agrepa.params.stages import WarmupSettings
 
 
-def run(p: Experiment, state: Path, checkpoint: Path, log: Path, snapshots: Path, **sources: Unpack[Sources]) -> None:
-    """Train ``warmup_steps`` steps from a seeded initialisation.
+def run(
+    p: WarmupSettings,
+    *,
+    manifest: In,
+    statistics: In,
+    mel: In,
+    tokens: In,
+    targets: Ins,
+    state: State,
+    checkpoint: Out,
+    log: Out,
+    snapshots: Out,
+) -> None:
+    """Phase I: train the backbone with BiT-C and keep snapshots.
 
     Args:
-        state: folder of resumable state.
-        checkpoint, log: the trained state and its loss log.
-        snapshots: folder of ``<step>.safetensors``, the moving average's DiT every ``snapshot_every`` steps.
+        checkpoint, log: the state after ``warmup_steps`` steps from a seeded initialisation, and its loss log.
+        snapshots: folder of ``<step>.safetensors``, the moving average's backbone every ``snapshot_every`` steps.
     """
-    clips = Clips(p, sources)
+    dataset = Dataset(p, manifest=manifest, statistics=statistics, mel=mel, tokens=tokens, teachers=p.teachers, targets=targets)
     torch.manual_seed(generator(p.seed, "initialisation").initial_seed())
-    objective = Objective(p, p.mel.bands, vocabularies(p.tokens), clips.teacher_widths())
-    training = Run(p, objective, clips, "warmup", p.seed, 0, p.training.warmup_steps, None, state, p.fingerprint)
+    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens))
+    objective = Objective(p.training, backbone, BiTC(backbone.width, dataset.teacher_widths()))
+    trainer = Trainer(p, objective, dataset, "warmup", p.seed, 0, p.training.warmup_steps, None, state)
+    kept = state.folder / "snapshots"
 
-    def snapshot(step: int, model: DiT) -> None:
+    def snapshot(step: int, frozen: Backbone) -> None:
         if step % p.training.snapshot_every == 0:
-            save_tensors(state / "snapshots" / f"{step}.safetensors", dict(model.named_parameters()))
+            save_tensors(kept / f"{step}.safetensors", dict(frozen.named_parameters()))
 
-    training.fit(snapshot)
-    shutil.copytree(state / "snapshots", snapshots)
-    training.finish(checkpoint, log)
+    trainer.fit(snapshot)
+    shutil.copytree(kept, snapshots)
+    trainer.finish(checkpoint, log)

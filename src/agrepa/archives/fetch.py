@@ -1,0 +1,92 @@
+"""The fetch stage: pinned archives out of the cache, or downloaded into it and checked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from agrepa.archives import downloads
+from agrepa.artifacts.files import sha256
+from agrepa.errors import FetchError
+from agrepa.job import Out, Wildcard
+
+if TYPE_CHECKING:
+    from agrepa.params.archives import Archive
+    from agrepa.params.stages import FetchSettings
+
+WAYS = {"wheel": (downloads.from_pip,), "deb": (downloads.from_apt, downloads.from_mirror)}
+
+
+def run(p: FetchSettings, *, archive: Wildcard, out: Out) -> None:
+    """Download one pinned archive and check its hash.
+
+    ``out`` is a copy of what the cache has: a link would share its time with every other checkout, and engines go by it.
+
+    Raises FetchError as ``fetch`` does.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(fetch(p.archive), out)
+
+
+def cache_folder() -> Path:
+    """Where archives are kept between runs: AGREPA_CACHE, or ``agrepa`` in XDG_CACHE_HOME or ``~/.cache``."""
+    if chosen := os.environ.get("AGREPA_CACHE"):
+        return Path(chosen).expanduser().resolve()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser().resolve() / "agrepa"
+
+
+def fetch(archive: Archive) -> Path:
+    """The path of a pinned archive, in the cache, whose content is the pinned one; downloads it when the cache lacks it.
+
+    A file appears under its name only once it is complete and checked, so that no killed or failed run leaves a bad one.
+
+    Raises:
+        FetchError: nothing that was tried got it, or its SHA-256 is another; then the file is deleted.
+    """
+    cache = cache_folder()
+    target = cache / archive.file
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / f".{archive.file}.lock"):  # keeps out other processes that want the same archive
+        if target.exists():
+            return _verified(target, archive)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as scratch:
+            _verified(_download(archive, Path(scratch), cache), archive).replace(target)
+    return target
+
+
+def _download(archive: Archive, scratch: Path, cache: Path) -> Path:
+    tried = []
+    for way in WAYS[archive.kind]:
+        started = time.monotonic()
+        try:
+            got = way(archive, scratch, cache)
+        except downloads.Failed as failure:
+            tried.append(str(failure))
+        else:
+            print(f"fetched {archive.file} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+            return got
+    remedies = [f"put the file {archive.file} with sha256 {archive.sha256} into {cache}"]
+    if archive.kind == "deb":
+        remedies.append(f"set {downloads.MIRROR} to the base address of any Debian mirror; the file is {archive.pool} there")
+    else:
+        remedies.append(f"let pip reach an index that has {archive.package} {archive.version}")
+    lines = ["Tried:", *(f"- {way}" for way in tried), "Remedies:", *(f"- {remedy}" for remedy in remedies)]
+    raise FetchError(f"cannot fetch {archive.package} {archive.version}.\n" + "\n".join(lines))
+
+
+def _verified(path: Path, archive: Archive) -> Path:
+    found = sha256(path)
+    if found != archive.sha256:
+        path.unlink()
+        raise FetchError(
+            f"{archive.file} ({archive.package} {archive.version}) is not the pinned file: expected sha256 {archive.sha256}, "
+            f"found {found}. It was deleted ({path}): fetch it again, from another index or mirror if that does not help"
+        )
+    return path

@@ -1,0 +1,82 @@
+"""The manifest stage: of the decoded candidates, the clips that the experiment takes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from agrepa.artifacts.files import read_table, write_table
+from agrepa.corpora import manifest as manifests
+from agrepa.corpora.clip import fits
+from agrepa.domains import DOMAINS
+from agrepa.errors import ArtifactError, CorpusError
+from agrepa.job import In, Ins, Out
+
+if TYPE_CHECKING:
+    from agrepa.params.corpora import Corpora
+    from agrepa.params.stages import CorporaSettings
+
+
+def run(p: CorporaSettings, *, candidates: In, rows: Ins, out: Out) -> None:
+    """Gather the decoded clips into one manifest.
+
+    In the candidates' order, each split and domain takes those that are long enough without silence and whose audio no clip
+    before has, until it has as many as the params ask for.
+
+    Raises ArtifactError when a candidate was not decoded, CorpusError when the candidates are too few or anything leaks.
+    """
+    table = _measured(read_table(candidates), rows)
+    seen: set[str] = set()
+    kept = {key: _taken(part, p.corpora, seen) for key, part in table.groupby(["split", "domain"], sort=False)}
+    # Splits and domains in their usual order; clips were chosen in the candidates', which puts the test split first.
+    chosen = [row for split in manifests.SPLITS for domain in DOMAINS for row in kept.get((split, domain), [])]
+    result = table.loc[chosen, list(manifests.COLUMNS)].reset_index(drop=True)
+    manifests.check(result, str(out))
+    write_table(out, result)
+    for (split, domain), part in result.groupby(["split", "domain"]):
+        print(f"manifest: {split} {domain}: {len(part)} clips, {part.seconds.sum() / 60:.1f} min", file=sys.stderr)
+
+
+def _measured(candidates: pd.DataFrame, rows: list[Path]) -> pd.DataFrame:
+    """The candidates with what decoding found out about each, in their order."""
+    tables = []
+    for path in rows:
+        table = read_table(path)
+        # The table names its clips, with their hashes, relative to the folder that both are in.
+        tables.append(table.assign(clip=[str(path.parent / clip) if clip else "" for clip in table["clip"]]))
+    decoded = pd.concat(tables).set_index("id")
+    if missing := sorted(set(candidates.id) ^ set(decoded.index)):
+        raise ArtifactError(
+            f"{rows[0]}: the decoded clips are not those of the candidates, {missing[0]} and {len(missing) - 1} others are only "
+            "in one of them: run the decode stage again"
+        )
+    measured = decoded.loc[candidates.id].reset_index(drop=True)
+    return candidates.assign(**{column: measured[column] for column in measured})
+
+
+def _taken(part: pd.DataFrame, settings: Corpora, seen: set[str]) -> list[int]:
+    """Index of the rows that one split takes of a domain; ``seen`` collects the hashes of all audio."""
+    split, domain, left_out = part.split.iloc[0], part.domain.iloc[0], int(part.left_out.iloc[0])
+    limit = getattr(getattr(settings, split), domain)
+    taken: list[int] = []
+    for row in part.itertuples():
+        if len(taken) == limit:
+            break
+        if not fits(row.seconds, settings) or (row.sha256 in seen and not row.fixed):
+            continue
+        seen.add(row.sha256)
+        taken.append(row.Index)
+    if left_out and len(taken) < limit:
+        raise CorpusError(
+            f"of {len(part)} {domain} candidates of the {split} split {len(taken)} are usable and {limit} are asked for, and "
+            f"{left_out} more were left out: raise corpora.reserve, which is {settings.reserve}"
+        )
+    if not taken:
+        raise CorpusError(
+            f"none of the {len(part)} {domain} candidates of the {split} split is of {settings.min_seconds}-"
+            f"{settings.max_seconds} s without silence and unlike the others: add recordings, or change their limits"
+        )
+    return taken

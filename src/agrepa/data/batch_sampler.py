@@ -1,0 +1,57 @@
+"""The order in which training sees clips: a function of (seed, step, rank) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+
+
+def pack(ordered: list[str], frames: dict[str, int], batch_frames: int) -> list[list[str]]:
+    """Cut a list sorted by length into groups whose padded size stays within ``batch_frames``; a longer clip stands alone."""
+    groups: list[list[str]] = [[]]
+    for clip in ordered:
+        if groups[-1] and max(frames[c] for c in (*groups[-1], clip)) * (len(groups[-1]) + 1) > batch_frames:
+            groups.append([])
+        groups[-1].append(clip)
+    return [group for group in groups if group]
+
+
+class BatchSampler:
+    """Which clips make up the batch of each step. Epochs are reshuffled; clips of similar length share a batch.
+
+    Args:
+        frames: clip -> mel frames.
+        batch_frames: mel frames of one batch, padding included.
+        rank, world: which of how many processes this is: a step takes the next ``world`` batches, one for each process.
+    """
+
+    JITTER = 0.2  # relative noise on lengths before sorting, so that batches differ between epochs
+
+    def __init__(self, frames: dict[str, int], batch_frames: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        self.frames, self.batch_frames, self.seed, self.rank, self.world = frames, batch_frames, seed, rank, world
+        self.clips = sorted(frames)
+
+    def epoch(self, number: int) -> list[list[str]]:
+        """All batches of one epoch, of all processes, in order."""
+        rng = np.random.default_rng([self.seed, number])
+        length = np.array([self.frames[clip] for clip in self.clips]) * rng.uniform(
+            1 - self.JITTER, 1 + self.JITTER, len(self.clips)
+        )
+        groups = pack([self.clips[i] for i in np.argsort(length, kind="stable")], self.frames, self.batch_frames)
+        return [groups[i] for i in rng.permutation(len(groups))]
+
+    def steps(self, start: int) -> Iterator[list[str]]:
+        """This process's batches of steps ``start``, ``start + 1``, … without end."""
+        return islice(self._batches(start * self.world), self.rank, None, self.world)
+
+    def _batches(self, start: int) -> Iterator[list[str]]:
+        """The batches of all epochs one after the other, from batch ``start`` on."""
+        epoch = 0
+        while start >= len(batches := self.epoch(epoch)):
+            start, epoch = start - len(batches), epoch + 1
+        while True:
+            yield from batches[start:]
+            start, epoch = 0, epoch + 1
+            batches = self.epoch(epoch)

@@ -1,0 +1,44 @@
+"""FoG-A, forward-only gate ablation: how much the predicted velocity changes when one layer is gated off (Eq. 7-9).
+
+FoG-A_k = E_{x, t, eps} ||v^{\\k} - v|| / (||v|| + e), where v^{\\k} is the velocity with m_k = 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from agrepa.model.backbone import Backbone
+    from agrepa.model.conditioning import Condition
+
+EPSILON = 1e-8
+
+
+def relative_change(gated: Tensor, full: Tensor, mask: Tensor, norm: str) -> Tensor:
+    """||v^{\\k} - v|| / (||v|| + e) of each clip over its valid frames, ``[B]``.
+
+    Args:
+        gated, full: velocities ``[B, T, M]``.
+        mask: ``[B, T]``, True at valid frames.
+        norm: "l2", or "squared_l2" for the squared norms in both places.
+    """
+    valid = mask.unsqueeze(-1)
+    change = ((gated - full) * valid).square().sum((1, 2))
+    size = (full * valid).square().sum((1, 2))
+    return change.sqrt() / (size.sqrt() + EPSILON) if norm == "l2" else change / (size + EPSILON)
+
+
+@torch.no_grad()
+def fog_a(backbone: Backbone, x: Tensor, t: Tensor, condition: Condition, mask: Tensor, norm: str = "l2") -> Tensor:
+    """FoG-A of every layer on one batch, ``[L, B]``.
+
+    Args:
+        backbone: in eval mode.
+        x: x_t ``[B, T, M]``; t ``[B]``; mask ``[B, T]``.
+    """
+    velocities = backbone.ablated(x, t, condition, mask)
+    full = next(velocities)
+    return torch.stack([relative_change(gated, full, mask, norm) for gated in velocities])

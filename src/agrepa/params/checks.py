@@ -1,0 +1,141 @@
+"""What no room can check by itself: every name in an experiment stands for something, and no count asks for more than there is.
+
+Nothing is imported for it: which modules there are, and what they state about themselves, is read from their files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agrepa.domains import DOMAINS
+from agrepa.params import references
+from agrepa.params.arms import RESERVED, WITHOUT_PROBE
+from agrepa.params.base import Key, Slip, kinds, stated
+
+if TYPE_CHECKING:
+    from agrepa.params.experiment import Experiment
+
+INTERNAL = "internal"  # the target that is a deeper layer of the model itself
+
+
+def slips(p: Experiment, package: Path) -> Iterator[Slip]:
+    """Every slip of an experiment; ``package`` is where the modules lie that it names."""
+    yield from unknown_kinds(p, package)
+    yield from wrong_strategies(p, package)
+    yield from wrong_arms(p)
+    yield from references.slips(p, package)
+    yield from wrong_spectrogram(p, package)
+    yield from too_many_clips(p)
+
+
+def unknown_kinds(p: Experiment, package: Path) -> Iterator[Slip]:
+    """Kinds that have no module."""
+    sources, encoders = p.corpora.sources.items(), p.encoders.items()
+    named: list[tuple[str, str, list[tuple[Key, str]]]] = [
+        ("corpora", "clips", [(("corpora", "sources", name, "kind"), source.kind) for name, source in sources]),
+        ("encoders", "load", [(("encoders", name, "kind"), encoder.kind) for name, encoder in encoders]),
+        ("model", "build", [(("model", "kind"), p.model.kind)]),
+        ("audio/vocoders", "load", [(("evaluation", "vocoder", "kind"), p.evaluation.vocoder.kind)]),
+        ("probes", "run", [(("probes", name), name) for name in p.probes.grids()]),
+    ]
+    for key, room in (("target", "targets"), ("head", "heads"), ("schedule", "schedules"), ("refresh", "layers")):
+        chosen: list[tuple[Key, str]] = [(("rows", name, key), getattr(arm, key)) for name, arm in p.rows.items()]
+        named.append((f"alignment/{room}", "build", chosen))
+    for folder, function, found in named:
+        there = references.encoder_kinds(package) if folder == "encoders" else kinds(folder, function, package)
+        there = [kind for kind in there if (folder, kind) != ("model", "backbone")]  # what all backbones are, itself none
+        for where, kind in found:
+            if kind not in there:
+                yield Slip(where, f"there is no such kind: agrepa/{folder} has {', '.join(there) or 'none'}", kind)
+
+
+def wrong_strategies(p: Experiment, package: Path) -> Iterator[Slip]:
+    """Strategies that are no probe, and arms whose probe the experiment does not run."""
+    modules = kinds("probes", "run", package)
+    known = [*WITHOUT_PROBE, *(probe for probe in p.probes.grids() if probe in modules)]
+    for name, arm in p.rows.items():
+        if arm.strategy not in (*WITHOUT_PROBE, *modules):
+            message = f"there is no such strategy and no such probe: choose from {', '.join(known)}"
+            yield Slip(("rows", name, "strategy"), message, arm.strategy)
+        elif name in p.arms and arm.strategy not in known:
+            message = f"the experiment runs no such probe: add probes.{arm.strategy} with its clips and times"
+            yield Slip(("rows", name, "strategy"), message, arm.strategy)
+
+
+def wrong_arms(p: Experiment) -> Iterator[Slip]:
+    """Arms that are not there, lack what they are compared with, or ask for layers that the model does not have."""
+    for name in sorted(RESERVED & set(p.rows)):
+        yield Slip(("rows", name), "the tables and curves have a row of that name already: choose another", name)
+    for i, arm in enumerate(p.arms):
+        if arm not in p.rows:
+            yield Slip(("arms", i), f"is not in arms.yaml, which has: {', '.join(p.rows)}", arm)
+    if "base" not in p.arms or ("base" in p.rows and p.rows["base"].strategy != "none"):
+        yield Slip(("arms",), "must have 'base' with strategy none: every difference is taken to it", p.arms)
+    if p.control not in p.arms:
+        yield Slip(("control",), "must be one of the arms: its model is the one that gets foreign tokens", p.control)
+    depth = p.model.depth
+    for name in [arm for arm in p.arms if arm in p.rows]:
+        row = p.rows[name]
+        if row.k is not None and row.k > depth:
+            message = f"arm {name!r} asks for k = {row.k} layers and the model has {depth}: lower k or raise model.depth"
+            yield Slip(("rows", name, "k"), message, row.k)
+        if (rule := row.layers) is None:
+            continue
+        for key, count, most in (("shallow", rule.shallow, depth), ("deep", rule.deep, depth - 2)):
+            if count is not None and count > most:
+                message = f"a model of {depth} layers has {most} of them: lower it or raise model.depth"
+                yield Slip(("rows", name, "layers", key), message, count)
+        if row.target == INTERNAL and (rule.shallow == depth or max(rule.fractions or [0]) * depth + 0.5 >= depth):
+            message = f"layer {depth} is the last of the model and has no deeper one to agree with: choose other layers"
+            yield Slip(("rows", name, "target"), message, INTERNAL)
+
+
+def wrong_spectrogram(p: Experiment, package: Path) -> Iterator[Slip]:
+    """A spectrogram that the clips or the vocoder do not allow. A vocoder that is trained states its FRONT_END."""
+    rate, half = p.corpora.sample_rate, p.mel.n_fft // 2
+    if p.mel.f_max > rate / 2:
+        yield Slip(("mel", "f_max"), f"is above half of corpora.sample_rate {rate}: lower it", p.mel.f_max)
+    if p.corpora.min_seconds * rate <= half:
+        message = f"the spectrogram mirrors {half} samples at the ends of a clip: raise it above {half / rate:g}"
+        yield Slip(("corpora", "min_seconds"), message, p.corpora.min_seconds)
+    vocoder, key = p.evaluation.vocoder, ("evaluation", "vocoder")
+    if vocoder.kind not in kinds("audio/vocoders", "load", package):
+        return
+    front = stated("audio/vocoders", vocoder.kind, "FRONT_END", package) or {}
+    if bool(front) != (vocoder.archive is not None):
+        needs = "needs an archive: name that of its weights in archives.yaml" if front else "reads no archive: remove it"
+        yield Slip((*key, "archive"), f"vocoder {vocoder.kind} {needs}", vocoder.archive)
+    given = {"sample_rate": rate} | p.mel.model_dump()
+    if wrong := [f"{name} is {given[name]} and must be {value}" for name, value in front.items() if given[name] != value]:
+        message = f"was trained on another spectrogram: {', '.join(wrong)}; change mel and corpora, or use griffin_lim"
+        yield Slip((*key, "kind"), f"vocoder {vocoder.kind} {message}", vocoder.kind)
+
+
+def too_many_clips(p: Experiment) -> Iterator[Slip]:
+    """Counts above what they are taken from; a split that takes all there are may have any number."""
+    evaluation, evaluated = p.evaluation, p.evaluation.split
+    counts: list[tuple[Key, int, str, tuple[str, ...]]] = [
+        (("evaluation", f"{part}{domain}_clips"), getattr(evaluation, f"{part}{domain}_clips"), evaluated, (domain,))
+        for part in ("", "anchor_")
+        for domain in DOMAINS
+    ]
+    counts += [(("evaluation", "frechet", "reference_clips"), evaluation.frechet.reference_clips, "train", DOMAINS)]
+    counts += [(("probes", name, "clips"), grid.clips, "validation", DOMAINS) for name, grid in p.probes.grids().items()]
+    counts += [(("probes", "fog_a", "trend_clips"), p.probes.fog_a.trend_clips, "validation", DOMAINS)]
+    for key, count, split, domains in counts:
+        limits = {domain: getattr(getattr(p.corpora, split), domain) for domain in domains}
+        limits = {domain: limit for domain, limit in limits.items() if limit is not None and limit < count}
+        if limits:
+            asked = " and ".join(f"{limit} {domain} clips" for domain, limit in limits.items())
+            message = f"the {split} split asks for {asked}: lower it or raise corpora.{split}.{' and '.join(limits)}"
+            yield Slip(key, message, count)
+    fewest = min(evaluation.speech_clips, evaluation.audio_clips)
+    if p.reporting.listening_clips > fewest:
+        message = f"an arm makes {fewest} clips of a domain: lower it or raise evaluation.speech_clips and audio_clips"
+        yield Slip(("reporting", "listening_clips"), message, p.reporting.listening_clips)
+    asked_for: list[Any] = [getattr(getattr(p.corpora, name), d) for name in ("train", "validation", "test") for d in DOMAINS]
+    if None not in asked_for and p.shards > sum(asked_for):
+        message = f"the splits ask for {sum(asked_for)} clips, and a shard needs one at least: lower it"
+        yield Slip(("shards",), message, p.shards)

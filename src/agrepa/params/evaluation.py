@@ -1,0 +1,68 @@
+"""How models are heard: which clips, how they are made, and by which judges."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from agrepa.params.audio import Vocoder
+from agrepa.params.base import Count, Evaluated, Filled, Fraction, Name, Nonnegative, Positive, Strict
+
+EvaluatedClips = Annotated[int, Field(ge=3)]  # FAD is extrapolated along a line, which fewer clips do not give
+
+
+class Sampling(Strict):
+    steps: Count
+    guidance: Nonnegative
+    sway: Annotated[float, Field(ge=-1, le=2 / (math.pi - 2))]
+    temperature: Positive
+
+
+class Judge(Strict):
+    """The recogniser that WER is measured with, and the guards that hold it."""
+
+    archive: Name
+    beam_size: Count
+    temperatures: Filled[Fraction]
+    compression_ratio: Positive
+    log_probability: float
+    max_tokens_per_second: Positive
+
+
+class Mos(Strict):
+    """The network that predicts opinion scores."""
+
+    archive: Name
+
+
+class Frechet(Strict):
+    """``embeddings`` are encoders that keep frames of their output ``embedding``."""
+
+    embeddings: Filled[Name]
+    reference_clips: Annotated[int, Field(ge=2)]
+    subset_sizes: Annotated[int, Field(ge=2)]
+    bootstrap: Count
+
+
+class Evaluation(Strict):
+    split: Evaluated
+    speech_clips: EvaluatedClips
+    audio_clips: EvaluatedClips
+    anchor_speech_clips: Count
+    anchor_audio_clips: Count
+    vocoder: Vocoder
+    sampling: Sampling
+    judge: Judge
+    mos: Mos
+    frechet: Frechet
+    bootstrap: Count
+
+    @field_validator("anchor_speech_clips", "anchor_audio_clips")
+    @classmethod
+    def _cover_the_arms(cls, value: int, info: ValidationInfo) -> int:
+        name = str(info.field_name).removeprefix("anchor_")
+        if value < info.data.get(name, 0):
+            raise ValueError(f"must be at least {name} {info.data[name]}, whose clips are the first of them")
+        return value

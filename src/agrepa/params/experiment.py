@@ -1,0 +1,146 @@
+"""A whole experiment, and how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError, ValidationInfo, model_validator
+
+from agrepa.errors import ParamsError
+from agrepa.params import checks
+from agrepa.params.archives import Archive
+from agrepa.params.arms import Arm
+from agrepa.params.audio import Mel
+from agrepa.params.base import PACKAGE, Count, Filled, Name, Slip, Slips, Strict, Whole
+from agrepa.params.corpora import Corpora
+from agrepa.params.encoders import Encoder
+from agrepa.params.evaluation import Evaluation
+from agrepa.params.model import Flow, Model
+from agrepa.params.probes import Probes
+from agrepa.params.reporting import Reporting
+from agrepa.params.tokens import Tokens
+from agrepa.params.training import Teachers, Training
+
+# What pydantic's types of errors mean for a person, where its own words say too little.
+WORDS = {
+    "extra_forbidden": "Extra inputs are not permitted: remove the key or correct its name",
+    "missing": "is missing: add it",
+    "too_short": "is empty and needs one at least",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+}
+FILES = {"rows": "arms.yaml", "archives": "archives.yaml"}
+
+
+class Threads(Strict):
+    """Torch threads of one job of each kind. They are part of the result: 1 and 2 threads round differently."""
+
+    features: Count
+    warmup: Count
+    arms: Count
+    evaluation: Count
+
+
+class Experiment(Strict):
+    """A whole experiment; see ``params/demo.yaml`` for what each key means."""
+
+    name: Name
+    seed: Whole
+    seeds: Filled[Whole]
+    arms: Filled[Name]
+    control: Name
+    shards: Count
+    threads: Threads
+    corpora: Corpora
+    mel: Mel
+    encoders: Annotated[dict[Name, Encoder], Field(min_length=1)]
+    tokens: Tokens
+    teachers: Teachers
+    model: Model
+    flow: Flow
+    training: Training
+    probes: Probes
+    evaluation: Evaluation
+    reporting: Reporting
+    rows: dict[Name, Arm]
+    archives: dict[Name, Archive]
+
+    @model_validator(mode="after")
+    def _fits_together(self, info: ValidationInfo) -> Experiment:
+        package = (info.context or {}).get("package", PACKAGE)
+        if slips := list(checks.slips(self, package)):
+            raise Slips(slips)
+        return self
+
+
+class Loader(yaml.SafeLoader):
+    """Safe YAML in which a mapping has each key once; plain YAML lets the last one win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} is there twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises ParamsError when the file is missing, is not YAML, is not a mapping, or has a key twice.
+    """
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 - a SafeLoader
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such params file") from None
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise ParamsError(f"{path}: expected a mapping of keys, found {type(data).__name__}")
+    return data
+
+
+def load(path: Path | str, package: Path = PACKAGE) -> Experiment:
+    """Read and check an experiment with the arms.yaml and archives.yaml that lie beside it.
+
+    Args:
+        package: where the modules lie that the experiment names.
+
+    Raises ParamsError that names the file, every offending key, its value and what is expected.
+    """
+    path = Path(path)
+    data = read_yaml(path)
+    for key, name in FILES.items():
+        if key in data:
+            raise ParamsError(f"{path}: key {key!r} belongs in {path.with_name(name)}")
+        data[key] = read_yaml(path.with_name(name))
+    try:
+        return Experiment.model_validate(data, context={"package": package})
+    except ValidationError as error:
+        raise ParamsError("\n".join(_line(path, slip) for slip in _slips(error))) from None
+
+
+def _slips(error: ValidationError) -> Iterator[Slip]:
+    for item in error.errors():
+        found, kind, raised = item["input"], item["type"], item.get("ctx", {}).get("error")
+        if isinstance(raised, Slips):
+            yield from raised.slips
+            continue
+        message = WORDS.get(kind, item["msg"].removeprefix("Value error, "))
+        if kind in ("float_type", "int_type") and isinstance(found, str):
+            message += "; YAML takes this for text: leave out quotes, and write an exponent after a dot, as in 2.0e-3"
+        yield Slip(tuple(part for part in item["loc"] if part != "[key]"), message, found)
+
+
+def _line(path: Path, slip: Slip) -> str:
+    file, key = path, slip.key
+    if key and key[0] in FILES:
+        file, key = path.with_name(FILES[str(key[0])]), key[1:]
+    value = "" if isinstance(slip.found, dict | Strict) else f" (found {slip.found!r})"
+    return f"{file}: {'.'.join(map(str, key)) or '(whole file)'}: {slip.message}{value}"

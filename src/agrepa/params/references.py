@@ -1,0 +1,127 @@
+"""Names in an experiment that stand for an encoder, one of its outputs, or an archive, and whether that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agrepa.domains import DOMAINS
+from agrepa.params.base import Key, Slip, kinds, stated
+
+if TYPE_CHECKING:
+    from agrepa.params.experiment import Experiment
+
+STORED = ("mel", "tokens")  # what the feature store calls the spectrograms and the tokens, beside the encoders
+EMBEDDING = "embedding"  # the output that a Frechet distance compares
+FRAMES = "frames"  # the target that compares frame by frame
+
+
+def slips(p: Experiment, package: Path) -> Iterator[Slip]:
+    """Every name that stands for nothing, or for something that cannot be used there."""
+    outputs = {name: _outputs(encoder.kind, package) for name, encoder in p.encoders.items()}
+    yield from wrong_encoders(p, outputs)
+    # A primary stream is taken from its own domain's clips, the second one from all.
+    for stream, used in (("speech", {"speech"}), ("audio", {"audio"}), ("second", set(DOMAINS))):
+        settings = getattr(p.tokens, stream)
+        use = Use(("tokens", stream, "encoder"), settings.encoder, ("tokens", stream, "output"), settings.output, "frames")
+        yield from use.slips(p, outputs, used | set(settings.domains))
+    for domain in DOMAINS:
+        name, output = getattr(p.teachers, domain)
+        use = Use(("teachers", domain, 0), name, ("teachers", domain, 1), output, "means")
+        yield from use.slips(p, outputs, {domain})
+    yield from wrong_targets(p)
+    for i, name in enumerate(p.evaluation.frechet.embeddings):
+        key: Key = ("evaluation", "frechet", "embeddings", i)
+        yield from Use(key, name, key, EMBEDDING, "frames").slips(p, outputs, set(DOMAINS))
+    yield from wrong_archives(p)
+
+
+def encoder_kinds(package: Path) -> list[str]:
+    """Modules that can be loaded as an encoder: they say which outputs they have."""
+    return [kind for kind in kinds("encoders", "load", package) if stated("encoders", kind, "OUTPUTS", package)]
+
+
+def _outputs(kind: str, package: Path) -> tuple[str, ...] | None:
+    """Outputs of a kind of encoder, None when there is no such kind."""
+    return tuple(stated("encoders", kind, "OUTPUTS", package)) if kind in encoder_kinds(package) else None
+
+
+class Use:
+    """One output of an encoder that something else reads.
+
+    Args:
+        encoder_key, output_key: where the encoder and where the output are named.
+        kept: "frames" or "means", among which the output must be.
+    """
+
+    def __init__(self, encoder_key: Key, encoder: str, output_key: Key, output: str, kept: str) -> None:
+        self.encoder_key, self.encoder, self.output_key, self.output, self.kept = encoder_key, encoder, output_key, output, kept
+
+    def slips(self, p: Experiment, outputs: dict[str, tuple[str, ...] | None], domains: set[str]) -> Iterator[Slip]:
+        """What keeps the output from being read for clips of ``domains``."""
+        name, output = self.encoder, self.output
+        if name not in p.encoders:
+            yield Slip(self.encoder_key, f"there is no such encoder: encoders has {', '.join(p.encoders)}", name)
+            return
+        there, known, found = getattr(p.encoders[name], self.kept), outputs[name], output
+        if self.output_key == self.encoder_key:  # the output is not written there, only the encoder
+            found = name
+        if known is not None and output not in known:
+            yield Slip(self.output_key, f"encoder {name} has no output {output}: it has {', '.join(known)}", found)
+        elif output not in there:
+            message = f"needs {output} in encoders.{name}.{self.kept}, which has {', '.join(there) or 'nothing'}: add it there"
+            yield Slip(self.output_key, message, found)
+        if missing := [domain for domain in DOMAINS if domain in domains and domain not in p.encoders[name].domains]:
+            message = f"is needed for {' and '.join(missing)}, which it does not encode: add it to encoders.{name}.domains"
+            yield Slip(self.encoder_key, message, name)
+
+
+def wrong_encoders(p: Experiment, outputs: dict[str, tuple[str, ...] | None]) -> Iterator[Slip]:
+    """Outputs to keep that the encoder does not have, and names that the feature store needs itself."""
+    for name, encoder in p.encoders.items():
+        if name in STORED:
+            yield Slip(("encoders", name), "is the name of other features already: choose another", name)
+        known = outputs[name]
+        for key in ("frames", "means"):
+            for i, output in enumerate(getattr(encoder, key)):
+                if known is not None and output not in known:
+                    message = f"kind {encoder.kind} has no such output: choose from {', '.join(known)}"
+                    yield Slip(("encoders", name, key, i), message, output)
+
+
+def wrong_targets(p: Experiment) -> Iterator[Slip]:
+    """Arms that compare frames with a teacher of which no frames are kept."""
+    for arm in [arm for arm in p.arms if arm in p.rows and p.rows[arm].target == FRAMES]:
+        for domain in DOMAINS:
+            name, output = getattr(p.teachers, domain)
+            if name in p.encoders and output not in p.encoders[name].frames:
+                message = (
+                    f"compares frames of the teacher of {domain}, which are not kept: add {output} to encoders.{name}.frames"
+                )
+                yield Slip(("rows", arm, "target"), message, FRAMES)
+
+
+def wrong_archives(p: Experiment) -> Iterator[Slip]:
+    """Archives that are not pinned, or are not what they are used as."""
+    recordings: dict[Key, str] = {
+        ("corpora", "sources", name, "archives", i): archive
+        for name, source in p.corpora.sources.items()
+        for i, archive in enumerate(source.archives)
+    }
+    networks: dict[Key, str] = {
+        ("encoders", name, "archives", i): archive
+        for name, encoder in p.encoders.items()
+        for i, archive in enumerate(encoder.archives)
+    }
+    for name in ("vocoder", "judge", "mos"):
+        if archive := getattr(p.evaluation, name).archive:
+            networks["evaluation", name, "archive"] = archive
+    for key, archive in (recordings | networks).items():
+        if archive not in p.archives:
+            yield Slip(key, f"is not in archives.yaml, which has: {', '.join(p.archives)}", archive)
+        elif key in networks and p.archives[archive].kind != "wheel":
+            yield Slip(key, f"a network is read from a wheel and this archive is a {p.archives[archive].kind}", archive)
+        elif key in recordings and archive in networks.values() and p.archives[archive].kind == "wheel":
+            holder = ".".join(map(str, next(k for k, a in networks.items() if a == archive)))
+            yield Slip(key, f"holds the network of {holder}, not recordings: name an archive of recordings", archive)

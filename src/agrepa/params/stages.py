@@ -1,0 +1,251 @@
+"""What each stage may read: typed settings, one class a stage.
+
+A field is a key of the experiment: its own name, or the dotted one given with ``key``. ``{arm}`` in a key stands for the job's
+wildcard of that name, ``{tokens.speech.encoder}`` for the value of another key. A stage has nothing else to read from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from agrepa.params.archives import Archive
+from agrepa.params.arms import Arm, LayerRule
+from agrepa.params.audio import Mel, Vocoder
+from agrepa.params.corpora import Corpora, Source
+from agrepa.params.encoders import Encoder
+from agrepa.params.evaluation import Frechet, Judge, Mos, Sampling
+from agrepa.params.model import Flow, Model
+from agrepa.params.probes import FogA, Grid
+from agrepa.params.tokens import Stream, Tokens
+from agrepa.params.training import Teachers, Training
+
+
+def key(path: str) -> Any:
+    """The dotted key that a field stands for."""
+    return field(metadata={"key": path})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Base of all; a stage without parameters uses it as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchSettings(Settings):
+    archive: Archive = key("archives.{archive}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorporaSettings(Settings):
+    """Of candidates and manifest."""
+
+    corpora: Corpora
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeSettings(Settings):
+    corpora: Corpora
+    shards: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributionSettings(Settings):
+    archives: dict[str, Archive]
+    sources: dict[str, Source] = key("corpora.sources")
+    vocoder: Vocoder = key("evaluation.vocoder")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MelSettings(Settings):
+    mel: Mel
+    sample_rate: int = key("corpora.sample_rate")
+    shards: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeSettings(Settings):
+    encoder: Encoder = key("encoders.{encoder}")
+    sample_rate: int = key("corpora.sample_rate")
+    shards: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodebookSettings(Settings):
+    codebook: Stream = key("tokens.{stream}")
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizeSettings(Settings):
+    tokens: Tokens
+    shards: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings(Settings):
+    """Of every stage that runs the velocity network."""
+
+    seed: int
+    model: Model
+    flow: Flow
+    training: Training
+    mel: Mel
+    tokens: Tokens
+    sample_rate: int = key("corpora.sample_rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmupSettings(ModelSettings):
+    teachers: Teachers
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmSettings(WarmupSettings):
+    arm: Arm = key("rows.{arm}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FogATrendSettings(ModelSettings):
+    probe: FogA = key("probes.fog_a")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FogASettings(ModelSettings):
+    probe: FogA = key("probes.fog_a")
+    bootstrap: int = key("probes.bootstrap")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaspSettings(WarmupSettings):
+    probe: Grid = key("probes.lasp")
+    bootstrap: int = key("probes.bootstrap")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientNormSettings(ModelSettings):
+    probe: Grid = key("probes.gradient_norm")
+    bootstrap: int = key("probes.bootstrap")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectSettings(Settings):
+    strategy: str = key("rows.{arm}.strategy")
+    layers: LayerRule | None = key("rows.{arm}.layers")
+    k: int | None = key("rows.{arm}.k")
+    weighting: Literal["equal", "score"] = key("rows.{arm}.weighting")
+    depth: int = key("model.depth")
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesizeSettings(ModelSettings):
+    vocoder: Vocoder = key("evaluation.vocoder")
+    sampling: Sampling = key("evaluation.sampling")
+    split: Literal["validation", "test"] = key("evaluation.split")
+    speech_clips: int = key("evaluation.speech_clips")
+    audio_clips: int = key("evaluation.audio_clips")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnchorSettings(Settings):
+    mel: Mel
+    sample_rate: int = key("corpora.sample_rate")
+    vocoder: Vocoder = key("evaluation.vocoder")
+    split: Literal["validation", "test"] = key("evaluation.split")
+    speech_clips: int = key("evaluation.anchor_speech_clips")
+    audio_clips: int = key("evaluation.anchor_audio_clips")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WerSettings(Settings):
+    judge: Judge = key("evaluation.judge")
+    split: Literal["validation", "test"] = key("evaluation.split")
+    bootstrap: int = key("evaluation.bootstrap")
+    seed: int
+    sample_rate: int = key("corpora.sample_rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MosSettings(Settings):
+    mos: Mos = key("evaluation.mos")
+    bootstrap: int = key("evaluation.bootstrap")
+    seed: int
+    sample_rate: int = key("corpora.sample_rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitsSettings(Settings):
+    tokens: Tokens
+    speech_encoder: Encoder = key("encoders.{tokens.speech.encoder}")
+    audio_encoder: Encoder = key("encoders.{tokens.audio.encoder}")
+    bootstrap: int = key("evaluation.bootstrap")
+    seed: int
+    sample_rate: int = key("corpora.sample_rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedSettings(Settings):
+    encoder: Encoder = key("encoders.{embedding}")
+    sample_rate: int = key("corpora.sample_rate")
+    split: Literal["validation", "test"] = key("evaluation.split")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FadSettings(Settings):
+    frechet: Frechet = key("evaluation.frechet")
+    split: Literal["validation", "test"] = key("evaluation.split")
+    speech_clips: int = key("evaluation.speech_clips")
+    audio_clips: int = key("evaluation.audio_clips")
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoresSettings(Settings):
+    arms: list[str]
+    seeds: list[int]
+    control: str
+    bootstrap: int = key("evaluation.bootstrap")
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectSettings(Settings):
+    arms: list[str]
+    seeds: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListeningSettings(Settings):
+    clips: int = key("reporting.listening_clips")
+    split: Literal["validation", "test"] = key("evaluation.split")
+    mel: Mel
+    sample_rate: int = key("corpora.sample_rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TablesSettings(Settings):
+    rows: dict[str, Arm]
+    depth: int = key("model.depth")
+    config: Literal["A", "B"] = key("tokens.config")
+    tokens: Tokens
+    teachers: Teachers
+    encoders: dict[str, Encoder]
+    embeddings: list[str] = key("evaluation.frechet.embeddings")
+    judge: Archive = key("archives.{evaluation.judge.archive}")
+    split: Literal["validation", "test"] = key("evaluation.split")
+    data_note: str = key("reporting.data_note")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FiguresSettings(Settings):
+    rows: dict[str, Arm]
+    encoders: dict[str, Encoder]
+    embeddings: list[str] = key("evaluation.frechet.embeddings")
+    data_note: str = key("reporting.data_note")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings(FiguresSettings):
+    name: str

@@ -1,0 +1,58 @@
+"""Both phases of training, and the teachers' vectors that they compare with."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from agrepa.domains import DOMAINS
+from agrepa.params.base import Count, Domain, Filled, Fraction, Name, Nonnegative, Part, Positive, Strict, Whole
+
+# YAML has no tuples: a list of two is taken for one.
+Vector = Annotated[tuple[Name, Name], Field(strict=False)]
+
+
+class Teachers(Strict):
+    """(encoder, output) whose mean over time is a clip's target vector: semantic for speech, acoustic for audio."""
+
+    speech: Vector
+    audio: Vector
+
+
+class Training(Strict):
+    batch_frames: Count
+    learning_rate: Positive
+    lr_warmup_steps: Whole
+    weight_decay: Nonnegative
+    gradient_clip: Positive
+    ema: Part
+    condition_dropout: Fraction
+    reference_dropout: Fraction
+    reference_fraction: Fraction
+    bit_c_weight: dict[Domain, Nonnegative]
+    alignment_weight: Nonnegative
+    precision: Literal["32-true", "bf16-mixed"]
+    accelerator: Literal["cpu", "auto", "cuda"]
+    warmup_steps: Count
+    arm_steps: Count
+    log_every: Count
+    validate_every: Count
+    checkpoint_every: Count
+    snapshot_every: Count
+    validation_times: Filled[Fraction]
+
+    @field_validator("bit_c_weight")
+    @classmethod
+    def _of_both_domains(cls, value: dict[str, float]) -> dict[str, float]:
+        if missing := [domain for domain in DOMAINS if domain not in value]:
+            raise ValueError(f"has no weight of {' and '.join(missing)}: add it, 0 switches BiT-C off for a domain")
+        return value
+
+    @field_validator("validate_every", "checkpoint_every", "snapshot_every")
+    @classmethod
+    def _multiple(cls, value: int, info: ValidationInfo) -> int:
+        other = "validate_every" if info.field_name == "snapshot_every" else "log_every"
+        if value % info.data.get(other, 1):
+            raise ValueError(f"must be a multiple of {other} {info.data[other]}")
+        return value

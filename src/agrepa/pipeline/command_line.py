@@ -1,0 +1,156 @@
+"""The command line: every stage of the table as a subcommand, made from its signature; and the commands that are no stages."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agrepa.errors import AgrepaError
+from agrepa.pipeline.signatures import signature
+from agrepa.pipeline.stages import STAGES
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Every stage of the experiment."
+)
+dvc_app = typer.Typer(no_args_is_help=True, help="dvc.yaml, rendered from the Snakefile.")
+app.add_typer(dvc_app, name="dvc")
+ParamsFile = Annotated[Path, typer.Option(help="Experiment file, e.g. params/demo.yaml.")]
+Demo = Path("params/demo.yaml")
+HELP = {
+    "Wildcard": "Which job of the stage this is.",
+    "In": "Input file or folder.",
+    "Ins": "Input files, separated by spaces; [0-7] in a name stands for the numbers from 0 to 7.",
+    "Out": "Output file or folder; written whole or not at all.",
+    "State": "Folder of resumable state, outside the outputs.",
+}
+
+
+def reported(function: Callable[..., None]) -> Callable[..., None]:
+    """Print an expected failure without a traceback and exit with status 1."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except AgrepaError as error:
+            print(f"agrepa {function.__name__.replace('_', '-')}: error: {error}", file=sys.stderr)
+            raise typer.Exit(1) from None
+
+    return wrapper
+
+
+def stage_command(stage: str) -> Callable[..., None]:
+    """The subcommand of a stage, with one option an argument."""
+
+    def command(**given: str) -> None:
+        from agrepa import params as schema
+        from agrepa.pipeline import keys, threads
+
+        params, card = Path(given.pop("params")), Path(given.pop("card"))
+        experiment = schema.load(params)
+        threads.limit(keys.threads(stage, experiment))
+        from agrepa.pipeline import runner
+
+        runner.run(stage, experiment, params, given, card)
+
+    command.__name__, command.__doc__ = stage, signature(stage).does
+    command = reported(command)
+    options = {"params": "Experiment file, e.g. params/demo.yaml."} | {k: HELP[v] for k, v in signature(stage).arguments.items()}
+    options |= {"card": "Where the run card is written."}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    # Typer reads the options of a subcommand from its signature.
+    vars(command)["__signature__"] = inspect.Signature(
+        [inspect.Parameter(name, keyword, annotation=Annotated[str, typer.Option(help=words)]) for name, words in options.items()]
+    )
+    return command
+
+
+def main() -> None:
+    """The program ``agrepa``."""
+    try:
+        for stage in STAGES:
+            app.command(stage.replace("_", "-"))(stage_command(stage))
+    except AgrepaError as error:
+        sys.exit(f"agrepa: error: {error}")
+    app()
+
+
+@dvc_app.command()
+@reported
+def render(
+    params: ParamsFile = Demo,
+    check: Annotated[bool, typer.Option(help="Only fail when the file is not what would be rendered.")] = False,
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("dvc.yaml"),
+) -> None:
+    """Render dvc.yaml from the Snakefile."""
+    from agrepa.pipeline import dvc
+
+    if check:
+        dvc.check(params, out)
+    else:
+        out.write_text(dvc.render(params), encoding="utf-8")
+
+
+@dvc_app.command()
+@reported
+def plan(params: ParamsFile, out: Annotated[Path, typer.Option(help="The file to write.")]) -> None:
+    """Write what every job's result depends on besides its inputs: the params that it reads and the hash of its code."""
+    from agrepa.pipeline import dvc
+
+    dvc.write_plan(params, out)
+
+
+@app.command()
+@reported
+def adopt(engine: Annotated[str, typer.Argument(help="snakemake or dvc")], params: ParamsFile = Demo) -> None:
+    """Let one engine accept what the other has just built, if the other has nothing left to do."""
+    from agrepa.pipeline import adoption
+
+    typer.echo(adoption.adopt(engine, params))
+
+
+@app.command()
+@reported
+def rebuild(params: ParamsFile = Demo) -> None:
+    """Rebuild tables, figures and report of an experiment from results/<experiment>/ alone."""
+    from agrepa.pipeline import graph
+
+    graph.rebuild(params)
+
+
+@app.command()
+@reported
+def show(
+    path: Annotated[Path, typer.Argument(help="Any output of a stage, e.g. results/demo/scores/scores.csv")],
+    depth: Annotated[int, typer.Option(help="How many steps back to print.")] = 99,
+) -> None:
+    """Print where a file comes from: every job behind it, back to the archives and the commit."""
+    from agrepa.pipeline import lineage
+
+    cards = lineage.load([Path("results"), Path("work"), Path("downloads")])
+    for level, name, card in lineage.lineage(path, cards):
+        if level <= depth:
+            typer.echo(lineage.describe(level, name, card))
+    if lineage.changed_since(path, cards):
+        typer.echo(f"{path} has changed since: this is the history of what was written there, not of what is there now", err=True)
+
+
+@app.command()
+@reported
+def compare(
+    old: Annotated[str, typer.Argument(help="Git revision.")],
+    new: Annotated[str, typer.Argument(help="Git revision.")] = "HEAD",
+    params: ParamsFile = Demo,
+) -> None:
+    """Print what changed in an experiment's scores between two git revisions, and whether it exceeds the intervals."""
+    from agrepa import params as schema
+    from agrepa.reporting import compare as comparing
+
+    _, text = comparing.compare(Path.cwd(), old, new, f"results/{schema.load(params).name}/scores/scores.csv")
+    typer.echo(text)

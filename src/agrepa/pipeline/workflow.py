@@ -1,0 +1,144 @@
+"""What the rules take from the experiment: a job's parameters, its command line, and the lists that its files run over."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from itertools import product
+from typing import Any
+
+from agrepa.evaluation import rows
+from agrepa.params import Experiment
+from agrepa.pipeline import keys
+from agrepa.pipeline.file_lists import compact
+from agrepa.pipeline.signatures import signature
+from agrepa.pipeline.source import source_hash
+
+WILDCARD = re.compile(r"\{(\w+)[^}]*\}")
+SUFFIXES = {"deb": "deb", "wheel": "whl"}
+
+
+class Workflow:
+    """The experiment as the rules see it.
+
+    Attributes:
+        streams: token streams that the configuration has.
+        encoders: those that anything refers to, in the order of the params.
+        evaluated: (row, seed) of everything that is evaluated.
+    """
+
+    def __init__(self, experiment: Experiment, params: str) -> None:
+        self.experiment, self.params = experiment, params
+        self.streams = ["speech", "audio"] + (["second"] if experiment.tokens.config == "B" else [])
+        self.stream_encoders = _distinct(getattr(experiment.tokens, stream).encoder for stream in self.streams)
+        self.teacher_encoders = _distinct(encoder for encoder, _ in (experiment.teachers.speech, experiment.teachers.audio))
+        self.embeddings = list(experiment.evaluation.frechet.embeddings)
+        used = {*self.stream_encoders, *self.teacher_encoders, *self.embeddings}
+        self.encoders = [name for name in experiment.encoders if name in used]
+        self.shards = [str(shard) for shard in range(experiment.shards)]
+        self.evaluated = [(row, str(s)) for row, s in rows.evaluated(experiment.arms, experiment.seeds, experiment.seed)]
+
+    def job(self, stage: str) -> dict[str, Callable[..., str]]:
+        """A rule's params: what the job reads, the hash of its code, and its command line."""
+
+        def reads(wildcards: Any) -> str:
+            return json.dumps(keys.values(stage, self.experiment, dict(wildcards)), sort_keys=True)
+
+        def source(wildcards: Any) -> str:
+            return source_hash(stage, self.experiment, dict(wildcards))
+
+        def command(wildcards: Any, input: Any, output: Any) -> str:
+            return shlex.join(self.words(stage, dict(wildcards), input, output))
+
+        return {"reads": reads, "source": source, "command": command}
+
+    def words(self, stage: str, wildcards: dict[str, str], reads: Any, writes: Any) -> list[str]:
+        """The command line of a job: every argument of the stage's signature from the rule's files of that name."""
+        found = ["agrepa", stage.replace("_", "-"), "--params", self.params]
+        for name, kind in signature(stage).arguments.items():
+            if kind == "Wildcard":
+                value = wildcards[name]
+            elif kind == "State":
+                value = f"work/{self.experiment.name}/state/{'.'.join([stage, *wildcards.values()])}"
+            else:
+                files = getattr(writes if kind == "Out" else reads, name)
+                value = compact([files] if isinstance(files, str) else files)
+            found += [f"--{name.replace('_', '-')}", value]
+        return [*found, "--card", str(writes.card)]
+
+    def download(self, archive: str) -> str:
+        """Where a pinned archive lies once it is fetched."""
+        return f"downloads/{archive}.{SUFFIXES[self.experiment.archives[archive].kind]}"
+
+    def downloads(self, names: Iterable[str]) -> list[str]:
+        """``download`` of several archives, each once."""
+        return _distinct(map(self.download, names))
+
+    def encoder_archives(self, *encoders: str) -> list[str]:
+        """The downloads of some encoders."""
+        return self.downloads(name for encoder in encoders for name in self.experiment.encoders[encoder].archives)
+
+    @property
+    def corpus_archives(self) -> list[str]:
+        """The downloads of all corpora."""
+        return self.downloads(name for source in self.experiment.corpora.sources.values() for name in source.archives)
+
+    @property
+    def own_recordings(self) -> list[str]:
+        """Files of the user's own that a corpus lists, which are inputs though no command names them."""
+        sources = self.experiment.corpora.sources.values()
+        return [str(p) for s in sources if s.csv for p in import_module(f"agrepa.corpora.{s.kind}").listed(s.csv)]
+
+    @property
+    def vocoder_archives(self) -> list[str]:
+        """The download of the vocoder, if it has one."""
+        archive = self.experiment.evaluation.vocoder.archive
+        return [self.download(archive)] if archive else []
+
+    @property
+    def archives(self) -> list[str]:
+        """Every download that the experiment reads."""
+        evaluation = self.experiment.evaluation
+        judges = [self.download(evaluation.judge.archive), self.download(evaluation.mos.archive)]
+        return _distinct([*self.corpus_archives, *self.encoder_archives(*self.encoders), *judges, *self.vocoder_archives])
+
+    def every(self, pattern: str) -> list[str]:
+        """The files of a rule's pattern over all its jobs, in the order of the params."""
+        pattern = WILDCARD.sub(r"{\1}", pattern)  # a wildcard may carry its constraint
+        names = _distinct(WILDCARD.findall(pattern))
+        if names == ["archive", "suffix"]:
+            return [f"{path}{pattern.partition('{suffix}')[2]}" for path in self.archives]
+        lists: dict[str, list[str]] = {
+            "shard": self.shards,
+            "encoder": self.encoders,
+            "embedding": self.embeddings,
+            "stream": self.streams,
+            "arm": list(self.experiment.arms),
+            "seed": [str(seed) for seed in self.experiment.seeds],
+            "store": self.stores,
+        }
+        if "row" in names:
+            anchors = [pair for pair in self.evaluated if pair[0] in rows.ANCHORS]
+            pairs = self.evaluated if "seed" in names else anchors
+            others = [name for name in names if name not in ("row", "seed")]
+            combinations = [
+                {"row": row, "seed": seed} | dict(zip(others, values, strict=True))
+                for row, seed in pairs
+                for values in product(*(lists[name] for name in others))
+            ]
+        else:
+            combinations = [dict(zip(names, values, strict=True)) for values in product(*(lists[name] for name in names))]
+        return _distinct(pattern.format(**these) for these in combinations)
+
+    @property
+    def stores(self) -> list[str]:
+        """The feature stores, each with an index of its own."""
+        kept = [f"features/{encoder}" for encoder in self.encoders]
+        return ["mel", "tokens", *kept, *(f"targets/{encoder}" for encoder in self.teacher_encoders)]
+
+
+def _distinct(items: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(items))

@@ -1,0 +1,116 @@
+"""What every probe shares: held-out clips on the true path x_t at a grid of t with fixed noise, and the summary of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from torch import Tensor
+
+from agrepa.artifacts.files import write_json
+from agrepa.data.noise import clip_noise
+from agrepa.device import device
+from agrepa.domains import DOMAINS
+from agrepa.flow.path import interpolate
+from agrepa.model.backbone import build
+from agrepa.progress import track
+from agrepa.seeding import generator
+from agrepa.tokens.sequence import vocabularies
+from agrepa.training import checkpoint
+
+if TYPE_CHECKING:
+    from agrepa.data.collate import Batch
+    from agrepa.data.dataset import Dataset
+    from agrepa.model.backbone import Backbone
+    from agrepa.params.stages import ModelSettings
+
+TOP = 3
+
+
+@dataclass
+class Scores:
+    """Scores of one domain: values ``[L, times, clips]`` and the cluster (speaker or source) of each clip."""
+
+    values: np.ndarray
+    families: list[str]
+
+
+@dataclass
+class Place:
+    """Where a probe looks: clips of one domain at one time."""
+
+    domain: str
+    time: int
+    batch: Batch
+    noise: Tensor
+    x: Tensor
+    t: Tensor
+
+
+def frozen(p: ModelSettings, warmup: Path) -> Backbone:
+    """The moving average's backbone of the warm-up checkpoint, in eval mode."""
+    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens))
+    return checkpoint.load_average(warmup, backbone, "backbone.").to(device(p.training.accelerator))
+
+
+def places(p: ModelSettings, dataset: Dataset, count: int, times: list[float]) -> Iterator[Place]:
+    """Every (domain, batch of validation clips, t), with noise fixed for each clip over all t."""
+    where = device(p.training.accelerator)
+    for domain in DOMAINS:
+        for batch in dataset.in_batches(dataset.first("validation", domain, count), 2 * p.training.batch_frames):
+            batch = batch.to(where)
+            eps = clip_noise(batch, p.flow.noise_scale, p.seed, "probe")
+            for index, time in enumerate(times):
+                t = torch.full((len(batch.ids),), time, device=where)
+                yield Place(domain, index, batch, eps, interpolate(batch.mel, eps, t), t)
+
+
+def measure(
+    p: ModelSettings, dataset: Dataset, count: int, times: list[float], name: str, score: Callable[[Place], Tensor]
+) -> dict[str, Scores]:
+    """``score`` (of a place, ``[L, B]``) of every layer on ``count`` validation clips a domain over the grid of t."""
+    parts: dict[str, list[list[np.ndarray]]] = {domain: [[] for _ in times] for domain in DOMAINS}
+    families: dict[str, list[str]] = {domain: [] for domain in DOMAINS}
+    for place in track(list(places(p, dataset, count, times)), name, unit="batch"):
+        parts[place.domain][place.time].append(score(place).double().cpu().numpy())
+        if place.time == 0:
+            families[place.domain] += [dataset.table.family[clip] for clip in place.batch.ids]
+    return {d: Scores(np.stack([np.concatenate(batches, 1) for batches in parts[d]], 1), families[d]) for d in DOMAINS}
+
+
+def summarise(scores: Scores, times: list[float], samples: int, seed: int) -> dict[str, Any]:
+    """Mean over clips and times of each layer, with a percentile bootstrap over clips and the stability of its rank.
+
+    Clips are resampled, not speakers: a validation split has too few speakers for that, which the result says.
+    """
+    values = scores.values
+    layers, _, n = values.shape
+    by_clip = values.mean(1)
+    rng = np.random.default_rng(generator(seed, "probe bootstrap").initial_seed())
+    resampled = by_clip @ rng.multinomial(n, np.full(n, 1 / n), samples).T / n
+    low, high = np.percentile(resampled, [2.5, 97.5], axis=1)
+    mean = by_clip.mean(1)
+    ranks = rankdata(-resampled, axis=0, method="ordinal")
+    return {
+        "layers": list(range(1, layers + 1)),
+        "times": list(times),
+        "score": mean.tolist(),
+        "low": low.tolist(),
+        "high": high.tolist(),
+        "by_time": values.mean(2).tolist(),
+        "clips": n,
+        "families": len(set(scores.families)),
+        "ranking": [int(i) + 1 for i in np.argsort(-mean, kind="stable")],
+        "top_k_stability": (ranks <= TOP).mean(1).tolist(),
+    }
+
+
+def write(out: Path, probe: str, definition: str, times: list[float], scores: dict[str, Scores], samples: int, seed: int) -> None:
+    """The artifact of a probe: what it measures, and the summary of each domain."""
+    domains = {domain: summarise(found, times, samples, seed) for domain, found in scores.items()}
+    write_json(out, {"probe": probe, "definition": definition, "domains": domains})

@@ -1,0 +1,113 @@
+"""What training reads: batches, their order on one and on several processes, and the randomness of a step."""
+
+import itertools
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from agrepa.data.batch_sampler import BatchSampler, pack
+from agrepa.data.collate import collate
+from agrepa.data.dataset import Dataset
+from agrepa.data.noise import clip_noise, draw
+from agrepa.errors import ArtifactError
+from agrepa.model.conditioning import at_positions
+from agrepa.params.stages import ModelSettings
+
+FRAMES = {f"c{i}": 10 + i % 7 for i in range(30)}
+
+
+def test_packing_keeps_the_padded_size_within_the_budget():
+    frames = {f"c{i}": 5 + i for i in range(20)}
+    groups = pack(sorted(frames, key=frames.get), frames, 60)
+    assert sorted(itertools.chain(*groups)) == sorted(frames)
+    assert all(len(g) == 1 or len(g) * max(frames[c] for c in g) <= 60 for g in groups)
+    assert pack(["long"], {"long": 500}, 60) == [["long"]]
+
+
+def test_the_order_depends_on_seed_and_step_alone_and_covers_every_epoch():
+    sampler = BatchSampler(FRAMES, 64, seed=3)
+    first = list(itertools.islice(sampler.steps(0), 40))
+    assert list(itertools.islice(BatchSampler(FRAMES, 64, seed=3).steps(17), 23)) == first[17:]
+    epoch = sampler.epoch(0)
+    assert sorted(itertools.chain(*epoch)) == sorted(FRAMES)
+    assert first[: len(epoch)] == epoch
+    assert BatchSampler(FRAMES, 64, seed=4).epoch(0) != epoch
+
+
+@pytest.mark.parametrize("start", [0, 5, 13])
+def test_processes_share_the_batches_of_each_step_among_them(start):
+    alone = list(itertools.islice(BatchSampler(FRAMES, 64, seed=3).steps(3 * start), 30))
+    ranks = [BatchSampler(FRAMES, 64, 3, rank, 3).steps(start) for rank in range(3)]
+    together = [batch for _ in range(10) for batch in (next(rank) for rank in ranks)]
+    assert together == alone
+
+
+def test_batches_normalise_pad_and_route_teachers(dataset):
+    batch = dataset.batch(["clip_0", "clip_1", "clip_2"])
+    frames = dataset.mel.frames["clip_1"]
+    assert torch.allclose(batch.mel[1, :frames], (dataset.mel["clip_1"] + 3) / 2)
+    assert batch.mask.sum(1).tolist() == [dataset.mel.frames[c] for c in batch.ids]
+    assert (batch.mel[~batch.mask] == 0).all()
+    assert (batch.condition.tokens[1, frames:] == -1).all()
+    assert batch.domain.tolist() == [0, 1, 0]
+    assert torch.equal(batch.teacher_vectors["speech"][1], dataset.teacher_vectors["speech"]["clip_2"][0])
+    assert torch.equal(batch.teacher_vectors["audio"][0], dataset.teacher_vectors["audio"]["clip_1"][0])
+    swapped = dataset.batch(["clip_0"], {"clip_0": "clip_2"})
+    assert torch.equal(swapped.condition.tokens[0], dataset.tokens["clip_2"].long())
+
+
+def test_frames_of_teachers_lie_where_their_hop_times_are(dataset):
+    batch = dataset.batch(["clip_0", "clip_1", "clip_2"])
+    for name, clip, row in (("speech", "clip_2", 1), ("audio", "clip_1", 0)):
+        teacher, stored = dataset.teacher_frames[name], batch.teacher_frames[name]
+        frames = teacher[clip]
+        assert torch.equal(stored.values[row, : len(frames)], frames)
+        placed = at_positions(stored.values, stored.positions)[row]
+        for j in range(dataset.mel.frames[clip]):
+            place = (j + 0.5) / 62.5 * teacher.rate[clip] - 0.5
+            low = min(max(int(place // 1), 0), len(frames) - 1)
+            high, part = min(low + 1, len(frames) - 1), min(max(place - low, 0), 1)
+            assert torch.allclose(placed[j], (1 - part) * frames[low] + part * frames[high], atol=1e-4)
+
+
+def test_teachers_are_read_only_when_asked_for(small, settings_of, features, tmp_path):
+    for path in (tmp_path / "features").glob("*-means.*"):
+        path.unlink()
+    dataset = Dataset(settings_of(ModelSettings, small), **features["sources"])
+    batch = dataset.batch(["clip_0", "clip_1"])
+    assert batch.teacher_vectors == batch.teacher_frames == dataset.teacher_widths() == {}
+    with pytest.raises(ArtifactError, match="whisper-means"):
+        Dataset(settings_of(ModelSettings, small), **features["sources"], teachers=small.teachers, targets=features["targets"])
+
+
+def test_the_parts_work_with_the_loader_of_torch(dataset):
+    sampler = BatchSampler({clip: dataset.mel.frames[clip] for clip in dataset.of_split("train")}, 120, 0)
+    batches = sampler.epoch(0)
+    loaded = list(DataLoader(dataset, batch_sampler=batches, collate_fn=collate))
+    assert [batch.ids for batch in loaded] == batches
+    assert torch.equal(loaded[0].mel, dataset.batch(batches[0]).mel)
+
+
+def test_draws_are_shared_by_arms_and_respect_their_rates(small, settings_of, dataset):
+    p = settings_of(ModelSettings, small)
+    batch = dataset.batch([f"clip_{i}" for i in range(16)])
+    first, again = draw(p, batch, 0, 5), draw(p, batch, 0, 5)
+    assert torch.equal(first.eps, again.eps)
+    assert torch.equal(first.condition.reference, again.condition.reference)
+    assert not torch.equal(first.t, draw(p, batch, 0, 6).t)
+    draws = [draw(p, batch, 0, step) for step in range(300)]
+    dropped = torch.stack([d.condition.dropped for d in draws]).float().mean()
+    assert dropped == pytest.approx(0.1, abs=0.02)
+    for d in draws[:20]:
+        shown = (d.condition.reference != 0).any(-1)
+        assert (shown.sum(1) <= (0.3 * batch.mask.sum(1)).floor()).all()
+        assert (shown.int().diff(dim=1) <= 0).all(), "the reference is a prefix"
+        assert not shown[d.condition.dropped].any()
+
+
+def test_the_noise_of_a_clip_is_the_same_in_every_batch(dataset):
+    alone, together = dataset.batch(["clip_3"]), dataset.batch(["clip_0", "clip_3"])
+    frames = dataset.mel.frames["clip_3"]
+    assert torch.equal(clip_noise(alone, 0.5, 7, "x")[0], clip_noise(together, 0.5, 7, "x")[1, :frames])
+    assert (clip_noise(together, 0.5, 7, "x")[~together.mask] == 0).all()
