@@ -115,7 +115,10 @@ def test_one_arms_params_re_run_that_arm_and_the_tables_only(workspace):
     assert planned["select"] == 1
     untouched = {
         "fetch",
-        "prepare",
+        "candidates",
+        "decode",
+        "manifest",
+        "index",
         "mel",
         "encode",
         "codebook",
@@ -140,6 +143,25 @@ def test_a_label_changes_tables_and_nothing_else(workspace):
     assert workspace.planned().keys() <= {"tables", "figures", "page", "all"}
     workspace.snakemake()
     assert "Ours" in (workspace.folder / "results/demo/tables/table2.md").read_text()
+
+
+def test_a_new_head_re_runs_its_arm_and_nothing_that_does_not_use_it(workspace):
+    workspace.edit("params/arms.yaml", {"ag_repa": {"head": "conv", "target": "pooled"}})
+    planned = workspace.planned()
+    assert planned["train"] == planned["synthesize"] == planned["wer"] == 1
+    assert not {"select", "warmup", "fog_a", "tokenize", "encode"} & planned.keys()
+    conv = workspace.folder / "src/agrepa/alignment/heads/mlp.py"
+    workspace.edit("params/arms.yaml", {"ag_repa": {"head": "mlp"}})
+    assert workspace.planned() == {}
+    conv.write_text(conv.read_text().replace("nn.SiLU()", "nn.GELU()"))
+    assert workspace.planned()["train"] == 1
+
+
+def test_a_comment_or_a_docstring_re_runs_nothing(workspace):
+    for name in ("seeding.py", "corpora/queen.py", "encoders/whisper.py", "training/trainer.py", "artifacts/files.py"):
+        path = workspace.folder / "src/agrepa" / name
+        path.write_text(path.read_text().replace('"""', '"""Reworded. ', 1) + "\n# A remark.\n")
+    assert workspace.planned() == {}
 
 
 def test_a_failed_arm_fails_the_next_run_too_and_leaves_no_stale_table(workspace):

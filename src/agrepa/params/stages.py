@@ -228,7 +228,6 @@ class ListeningSettings(Settings):
 class TablesSettings(Settings):
     rows: dict[str, Arm]
     depth: int = key("model.depth")
-    config: Literal["A", "B"] = key("tokens.config")
     tokens: Tokens
     teachers: Teachers
     encoders: dict[str, Encoder]

@@ -12,6 +12,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,9 @@ class Job:
         for name, value in self.wildcards.items():
             word = re.compile(rf"(?<![A-Za-z0-9_]){re.escape(value)}(?![A-Za-z0-9_])")
             if value.isdigit():  # as an argument, as a file's or folder's name, or behind `seed` in one
-                word = re.compile(rf"(?<=--{name} ){value}(?![0-9])|(?<=/{'seed' if name == 'seed' else ''}){value}(?=[./ ]|$)")
+                word = re.compile(
+                    rf"(?<=--{name} ){value}(?![0-9])|(?<=[/.]{'seed' if name == 'seed' else ''}){value}(?=[./ ]|$)"
+                )
             found = [word.sub(f"${{item.{name}}}", text) for text in found]
         if filled(found, self.wildcards) != [self.command, *self.reads, *self.writes]:
             raise AgrepaError(f"rule {self.rule}: a file or argument of {self.wildcards} cannot be told apart from its wildcards")
@@ -123,11 +126,9 @@ def entry(family: list[Job], plan: str) -> dict[str, Any]:
 
 def _name(family: list[Job], families: list[list[Job]]) -> str:
     """The rule, and what tells this family from others of the rule: the values of wildcards that only it has."""
-    mine, others = (
-        _matrix(family),
-        [_matrix(other) for other in families if other[0].rule == family[0].rule and other is not family],
-    )
-    telling = [values for k, values in mine.items() if all(o[k] != values for o in others)] if others else [[]]
+    mine, others = _matrix(family), [_matrix(f) for f in families if f[0].rule == family[0].rule and f is not family]
+    ways = [names for count in range(len(mine) + 1) for names in combinations(mine, count)]
+    telling = [[*chain(*(mine[k] for k in names))] for names in ways if all(any(o[k] != mine[k] for k in names) for o in others)]
     return "-".join([family[0].rule, *min(telling, key=lambda values: len("".join(values)))])
 
 

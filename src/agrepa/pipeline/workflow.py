@@ -62,7 +62,8 @@ class Workflow:
             if kind == "Wildcard":
                 value = wildcards[name]
             elif kind == "State":
-                value = f"work/{self.experiment.name}/state/{'.'.join([stage, *wildcards.values()])}"
+                job = [f"{k}{v}" if v.isdigit() else v for k, v in wildcards.items()]
+                value = f"work/{self.experiment.name}/state/{'.'.join([stage, *job])}"
             else:
                 files = getattr(writes if kind == "Out" else reads, name)
                 value = compact([files] if isinstance(files, str) else files)
