@@ -47,6 +47,7 @@ rule stage:
         RUN
 
 
+include: "workflow/rules/settled.smk"
 include: "workflow/rules/corpora.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/warmup.smk"

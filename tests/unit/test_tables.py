@@ -332,7 +332,7 @@ def test_latex_is_balanced_and_escaped(written: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda table: table.assign(row=table.row.replace("control", "contrl")), "scores of unknown rows contrl"),
+        (lambda table: table.assign(row=table.row.replace("control", "kontrol")), "scores of unknown rows kontrol"),
         (lambda table: pd.concat([table, table.head(1)]), "ground_truth has speech_wer more than once"),
         (lambda table: table.drop(columns="high"), "lacks the columns high"),
         (lambda table: table.assign(value=table.value.astype(str) + "?"), "column value holds something that is not a number"),

@@ -1,19 +1,12 @@
 """Phase II: every arm from the same warm-up checkpoint, with the same data order and noise."""
 
 
-def aligned_frames(wildcards):
-    """The teachers' frames, for an arm whose target they are."""
-    arm = EXPERIMENT.rows[wildcards.arm]
-    framewise = arm.strategy != "none" and arm.target == "frames"
-    return indexes("features", FLOW.teacher_encoders if framewise else [])
-
-
 use rule stage as train with:
     input:
         settled,
         **CLIPS,
         targets=TARGETS,
-        features=aligned_frames,
+        features=lambda wildcards: FLOW.aligned_frames(wildcards.arm),
         warmup=rules.warmup.output.checkpoint,
         selection=rules.select.output.out,
     output:

@@ -42,11 +42,6 @@ use rule stage as index with:
         **job("index"),
 
 
-def indexes(store, encoders):
-    """The indexes of some encoders' "features" or "targets"."""
-    return expand(rules.index.output.out, store=[f"{store}/{e}" for e in encoders])
-
-
 use rule stage as mel_statistics with:
     input:
         manifest=rules.manifest.output.out,
@@ -63,7 +58,7 @@ use rule stage as mel_statistics with:
 use rule stage as codebook with:
     input:
         manifest=rules.manifest.output.out,
-        features=lambda wildcards: indexes(
+        features=lambda wildcards: FLOW.indexes(
             "features", [getattr(EXPERIMENT.tokens, wildcards.stream).encoder]
         ),
     output:
@@ -79,7 +74,7 @@ use rule stage as tokenize with:
     input:
         manifest=rules.manifest.output.out,
         codebooks=every(rules.codebook.output.out),
-        features=indexes("features", FLOW.stream_encoders),
+        features=FLOW.indexes("features", FLOW.stream_encoders),
     output:
         out=f"{WORK}/tokens/{{shard}}.safetensors",
         card=f"{WORK}/tokens/{{shard}}.safetensors.card.json",
@@ -96,4 +91,4 @@ CLIPS = {
     "mel": f"{WORK}/mel/index.parquet",
     "tokens": f"{WORK}/tokens/index.parquet",
 }
-TARGETS = indexes("targets", FLOW.teacher_encoders)
+TARGETS = FLOW.indexes("targets", FLOW.teacher_encoders)

@@ -106,6 +106,16 @@ class Workflow:
         judges = [self.download(evaluation.judge.archive), self.download(evaluation.mos.archive)]
         return _distinct([*self.corpus_archives, *self.encoder_archives(*self.encoders), *judges, *self.vocoder_archives])
 
+    def indexes(self, store: str, encoders: Iterable[str]) -> list[str]:
+        """The indexes of some encoders' "features" or "targets"."""
+        return [f"work/{self.experiment.name}/{store}/{encoder}/index.parquet" for encoder in encoders]
+
+    def aligned_frames(self, arm: str) -> list[str]:
+        """The indexes of the teachers' frames, for an arm whose target they are."""
+        row = self.experiment.rows[arm]
+        framewise = row.strategy != "none" and row.target == "frames"
+        return self.indexes("features", self.teacher_encoders if framewise else [])
+
     def every(self, pattern: str) -> list[str]:
         """The files of a rule's pattern over all its jobs, in the order of the params."""
         pattern = WILDCARD.sub(r"{\1}", pattern)  # a wildcard may carry its constraint
