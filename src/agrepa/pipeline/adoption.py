@@ -61,6 +61,8 @@ def adopt(engine: str, params: Path) -> str:
         raise AdoptionError(
             f"{engine} cannot adopt the workspace because {other} is not up to date; run {other} first. Pending:\n{pending}"
         )
+    if engine == "dvc":
+        dvc.write_plan(params, dvc.plan_file(params))  # the one output that Snakemake does not make
     for command in commands:
         done = _call(*command)
         if done.returncode != 0:

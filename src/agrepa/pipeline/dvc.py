@@ -160,7 +160,7 @@ def matrices(family: list[Job]) -> list[list[Job]]:
 def render(params: Path) -> str:
     """The text of dvc.yaml for one experiment."""
     experiment = schema.load(params)
-    scores, plan = f"results/{experiment.name}/scores", f"work/{experiment.name}/plan.json"
+    scores, plan = f"results/{experiment.name}/scores", str(plan_file(params))
     tracked = [str(params), *(str(params.with_name(name)) for name in schema.FILES.values())]
     stages: dict[str, Any] = {
         "plan": {
@@ -183,6 +183,11 @@ def check(params: Path, path: Path) -> None:
     """StaleError when ``path`` is not what the Snakefile renders to now."""
     if not path.exists() or path.read_text(encoding="utf-8") != render(params):
         raise StaleError(f"{path} is not what the Snakefile renders to: run `agrepa dvc render --params {params}`")
+
+
+def plan_file(params: Path) -> Path:
+    """Where the plan of an experiment lies."""
+    return Path("work") / schema.load(params).name / "plan.json"
 
 
 def write_plan(params: Path, out: Path) -> None:

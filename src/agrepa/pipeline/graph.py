@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ LOGGING = re.compile(r"\s*2>&1 \| tee \S+\s*$")
 FROM_SCORES = ("tables", "figures", "page")
 
 
+@cache
 def jobs(params: Path) -> list[Any]:
-    """Every job of the Snakefile's graph, in the order of the rules.
+    """Every job of the Snakefile's graph, in the order of the rules; built once a process, which Snakemake can do no oftener.
 
     Snakemake's public interface prints graphs but does not hand them out; hence its private one, and its pinned version.
     """
