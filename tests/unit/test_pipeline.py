@@ -123,10 +123,11 @@ def test_every_stage_has_a_command_with_its_arguments():
 def test_a_stage_gets_the_keys_that_its_settings_name_and_no_other():
     wildcards = {"arm": "ag_repa", "seed": "0"}
     settings = keys.settings("train", EXPERIMENT, wildcards)
-    assert settings.arm is EXPERIMENT.rows["ag_repa"]
+    assert settings.head == EXPERIMENT.rows["ag_repa"].head
     assert settings.sample_rate == EXPERIMENT.corpora.sample_rate
     assert not hasattr(settings, "evaluation")
-    assert {"rows.ag_repa", "corpora.sample_rate", "threads.arms"} <= keys.values("train", EXPERIMENT, wildcards).keys()
+    assert "rows.ag_repa.label" not in keys.values("train", EXPERIMENT, wildcards)
+    assert {"rows.ag_repa.head", "corpora.sample_rate", "threads.arms"} <= keys.values("train", EXPERIMENT, wildcards).keys()
     assert keys.keys("units", EXPERIMENT, {})["audio_encoder"] == "encoders.yamnet"
     with pytest.raises(ParamsError, match="has no wildcard 'arm'"):
         keys.settings("train", EXPERIMENT, {})

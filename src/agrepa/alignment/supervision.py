@@ -91,12 +91,12 @@ def build(p: ArmSettings, selection: Selection, backbone: Backbone, dataset: Dat
     def kind(part: str, name: str) -> Any:
         return import_module(f"agrepa.alignment.{part}.{name}").build
 
-    target: Target = kind("targets", p.arm.target)(backbone, dataset)
-    layers: Layers = kind("layers", p.arm.refresh)(p, selection, backbone, dataset)
-    head = kind("heads", p.arm.head)
+    target: Target = kind("targets", p.target)(backbone, dataset)
+    layers: Layers = kind("layers", p.refresh)(p, selection, backbone, dataset)
+    head = kind("heads", p.head)
     heads: dict[str, Head] = {
         f"{domain}_{layer}": head(p.model, backbone.width, target.width(domain, layer))
         for domain, reachable in layers.reachable.items()
         for layer in reachable
     }
-    return Supervision(target, heads, kind("schedules", p.arm.schedule)(p), layers)
+    return Supervision(target, heads, kind("schedules", p.schedule)(p), layers)

@@ -7,7 +7,7 @@ wildcard of that name, ``{tokens.speech.encoder}`` for the value of another key.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, dataclass_transform
 
 from agrepa.params.archives import Archive
 from agrepa.params.arms import Arm, LayerRule
@@ -26,17 +26,19 @@ def key(path: str) -> Any:
     return field(metadata={"key": path})
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(key,))
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Base of all; a stage without parameters uses it as it is."""
+    """Base of all, which makes its subclasses frozen dataclasses; a stage without parameters uses it as it is."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
 
 
-@dataclass(frozen=True, kw_only=True)
 class FetchSettings(Settings):
     archive: Archive = key("archives.{archive}")
 
 
-@dataclass(frozen=True, kw_only=True)
 class CorporaSettings(Settings):
     """Of candidates and manifest."""
 
@@ -44,46 +46,39 @@ class CorporaSettings(Settings):
     seed: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class DecodeSettings(Settings):
     corpora: Corpora
     shards: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class AttributionSettings(Settings):
     archives: dict[str, Archive]
     sources: dict[str, Source] = key("corpora.sources")
     vocoder: Vocoder = key("evaluation.vocoder")
 
 
-@dataclass(frozen=True, kw_only=True)
 class MelSettings(Settings):
     mel: Mel
     sample_rate: int = key("corpora.sample_rate")
     shards: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class EncodeSettings(Settings):
     encoder: Encoder = key("encoders.{encoder}")
     sample_rate: int = key("corpora.sample_rate")
     shards: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class CodebookSettings(Settings):
     codebook: Stream = key("tokens.{stream}")
     seed: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class TokenizeSettings(Settings):
     tokens: Tokens
     shards: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class ModelSettings(Settings):
     """Of every stage that runs the velocity network."""
 
@@ -96,40 +91,38 @@ class ModelSettings(Settings):
     sample_rate: int = key("corpora.sample_rate")
 
 
-@dataclass(frozen=True, kw_only=True)
 class WarmupSettings(ModelSettings):
     teachers: Teachers
 
 
-@dataclass(frozen=True, kw_only=True)
 class ArmSettings(WarmupSettings):
-    arm: Arm = key("rows.{arm}")
+    target: str = key("rows.{arm}.target")
+    head: str = key("rows.{arm}.head")
+    schedule: str = key("rows.{arm}.schedule")
+    refresh: str = key("rows.{arm}.refresh")
+    k: int | None = key("rows.{arm}.k")
+    weighting: Literal["equal", "score"] = key("rows.{arm}.weighting")
 
 
-@dataclass(frozen=True, kw_only=True)
 class FogATrendSettings(ModelSettings):
     probe: FogA = key("probes.fog_a")
 
 
-@dataclass(frozen=True, kw_only=True)
 class FogASettings(ModelSettings):
     probe: FogA = key("probes.fog_a")
     bootstrap: int = key("probes.bootstrap")
 
 
-@dataclass(frozen=True, kw_only=True)
 class LaspSettings(WarmupSettings):
     probe: Grid = key("probes.lasp")
     bootstrap: int = key("probes.bootstrap")
 
 
-@dataclass(frozen=True, kw_only=True)
 class GradientNormSettings(ModelSettings):
     probe: Grid = key("probes.gradient_norm")
     bootstrap: int = key("probes.bootstrap")
 
 
-@dataclass(frozen=True, kw_only=True)
 class SelectSettings(Settings):
     strategy: str = key("rows.{arm}.strategy")
     layers: LayerRule | None = key("rows.{arm}.layers")
@@ -139,7 +132,6 @@ class SelectSettings(Settings):
     seed: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class SynthesizeSettings(ModelSettings):
     vocoder: Vocoder = key("evaluation.vocoder")
     sampling: Sampling = key("evaluation.sampling")
@@ -148,7 +140,6 @@ class SynthesizeSettings(ModelSettings):
     audio_clips: int = key("evaluation.audio_clips")
 
 
-@dataclass(frozen=True, kw_only=True)
 class AnchorSettings(Settings):
     mel: Mel
     sample_rate: int = key("corpora.sample_rate")
@@ -158,7 +149,6 @@ class AnchorSettings(Settings):
     audio_clips: int = key("evaluation.anchor_audio_clips")
 
 
-@dataclass(frozen=True, kw_only=True)
 class WerSettings(Settings):
     judge: Judge = key("evaluation.judge")
     split: Literal["validation", "test"] = key("evaluation.split")
@@ -167,7 +157,6 @@ class WerSettings(Settings):
     sample_rate: int = key("corpora.sample_rate")
 
 
-@dataclass(frozen=True, kw_only=True)
 class MosSettings(Settings):
     mos: Mos = key("evaluation.mos")
     bootstrap: int = key("evaluation.bootstrap")
@@ -175,7 +164,6 @@ class MosSettings(Settings):
     sample_rate: int = key("corpora.sample_rate")
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnitsSettings(Settings):
     tokens: Tokens
     speech_encoder: Encoder = key("encoders.{tokens.speech.encoder}")
@@ -185,14 +173,12 @@ class UnitsSettings(Settings):
     sample_rate: int = key("corpora.sample_rate")
 
 
-@dataclass(frozen=True, kw_only=True)
 class EmbedSettings(Settings):
     encoder: Encoder = key("encoders.{embedding}")
     sample_rate: int = key("corpora.sample_rate")
     split: Literal["validation", "test"] = key("evaluation.split")
 
 
-@dataclass(frozen=True, kw_only=True)
 class FadSettings(Settings):
     frechet: Frechet = key("evaluation.frechet")
     split: Literal["validation", "test"] = key("evaluation.split")
@@ -201,7 +187,6 @@ class FadSettings(Settings):
     seed: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class ScoresSettings(Settings):
     arms: list[str]
     seeds: list[int]
@@ -210,13 +195,11 @@ class ScoresSettings(Settings):
     seed: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class CollectSettings(Settings):
     arms: list[str]
     seeds: list[int]
 
 
-@dataclass(frozen=True, kw_only=True)
 class ListeningSettings(Settings):
     clips: int = key("reporting.listening_clips")
     split: Literal["validation", "test"] = key("evaluation.split")
@@ -224,7 +207,6 @@ class ListeningSettings(Settings):
     sample_rate: int = key("corpora.sample_rate")
 
 
-@dataclass(frozen=True, kw_only=True)
 class TablesSettings(Settings):
     rows: dict[str, Arm]
     depth: int = key("model.depth")
@@ -237,7 +219,6 @@ class TablesSettings(Settings):
     data_note: str = key("reporting.data_note")
 
 
-@dataclass(frozen=True, kw_only=True)
 class FiguresSettings(Settings):
     rows: dict[str, Arm]
     encoders: dict[str, Encoder]
@@ -245,6 +226,5 @@ class FiguresSettings(Settings):
     data_note: str = key("reporting.data_note")
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReportSettings(FiguresSettings):
     name: str

@@ -49,7 +49,7 @@ class Refreshed:
         for domain in self.selection:
             scores = self.scores(domain, backbone)
             layers = ranking.top_k(scores, self.k)
-            by_score = self.p.arm.weighting == "score"
+            by_score = self.p.weighting == "score"
             shares = ranking.weights([scores[layer - 1] for layer in layers]) if by_score else ranking.equal(self.k)
             self.selection[domain] = (layers, shares)
             written |= {f"weight_{domain}_{layer}": share for layer, share in zip(layers, shares, strict=True)}
@@ -80,6 +80,6 @@ def build(p: ArmSettings, selection: Selection, backbone: Backbone, dataset: Dat
 
     Raises ParamsError when the arm does not say how many layers to select.
     """
-    if p.arm.k is None:
+    if p.k is None:
         raise ParamsError("refresh 'refreshed' selects k layers by FoG-A and the arm has no k: set k, or use refresh: frozen")
-    return Refreshed(p, selection, p.arm.k, backbone.depth, dataset)
+    return Refreshed(p, selection, p.k, backbone.depth, dataset)
