@@ -61,8 +61,9 @@ def places(graph: networkx.DiGraph) -> tuple[networkx.DiGraph, dict[tuple[str, i
     reduced = networkx.transitive_reduction(graph)
     rows = {stage: row for row, stages in enumerate(networkx.topological_generations(reduced)) for stage in stages}
     lines = networkx.DiGraph()
-    lines.add_nodes_from(rows.items())
-    for stage, reader in reduced.edges:
+    # In sorted order, for a set of names has another order in every process.
+    lines.add_nodes_from(sorted(rows.items()))
+    for stage, reader in sorted(reduced.edges):
         networkx.add_path(lines, [*((stage, row) for row in range(rows[stage], rows[reader])), (reader, rows[reader])])
     at: dict[tuple[str, int], tuple[float, int]] = {}
     for points in networkx.topological_generations(lines):
@@ -82,7 +83,7 @@ def drawing(graph: networkx.DiGraph) -> bytes:
         figure = Figure(figsize=(1.5 * (width + 1), 0.5 * (height + 1)))
         axes = figure.add_axes((0, 0, 1, 1), frameon=False)
         axes.margins(0.5 / max(width, 1), 0.5 / max(height, 1))
-        networkx.draw_networkx_edges(lines, at, ax=axes, arrows=False, edge_color=GREY)
+        networkx.draw_networkx_edges(lines, at, edgelist=sorted(lines.edges), ax=axes, arrows=False, edge_color=GREY)
         box = {"boxstyle": "round", "facecolor": FILL, "edgecolor": EDGE}
         networkx.draw_networkx_labels(lines, at, words, ax=axes, font_size=9, bbox=box)
         buffer = io.BytesIO()
