@@ -100,6 +100,7 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert "Nothing to be done" in finished.snakemake()
 
 
+@pytest.mark.timeout(2400)  # a whole run from scratch on one core, beside other tests
 def test_the_same_params_and_seed_give_the_same_tables_on_one_core(finished, tmp_path):
     other = type(finished)(tmp_path)
     other.run("snakemake", "--cores", "1")
