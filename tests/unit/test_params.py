@@ -4,7 +4,6 @@ import copy
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import get_type_hints
 
@@ -31,11 +30,9 @@ def test_every_shipped_experiment_loads_and_is_named_after_its_file(path):
     assert params.load(path).name == path.stem
 
 
-def test_loading_takes_seconds_and_imports_no_torch():
+def test_loading_imports_no_torch():
     code = f"import sys; from agrepa import params; params.load({str(PARAMS / 'demo.yaml')!r}); assert 'torch' not in sys.modules"
-    start = time.monotonic()
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-    assert time.monotonic() - start < 5
 
 
 def parent(data, key):
