@@ -111,3 +111,17 @@ def test_the_noise_of_a_clip_is_the_same_in_every_batch(dataset):
     frames = dataset.mel.frames["clip_3"]
     assert torch.equal(clip_noise(alone, 0.5, 7, "x")[0], clip_noise(together, 0.5, 7, "x")[1, :frames])
     assert (clip_noise(together, 0.5, 7, "x")[~together.mask] == 0).all()
+
+
+def test_what_is_drawn_for_a_clip_is_the_same_in_every_batch(small, settings_of, dataset):
+    p = settings_of(ModelSettings, small)
+    for step in range(8):
+        alone = draw(p, dataset.batch(["clip_3"]), 0, step)
+        together = draw(p, dataset.batch(["clip_0", "clip_2", "clip_3"]), 0, step)
+        frames = dataset.mel.frames["clip_3"]
+        assert alone.t[0] == together.t[2]
+        assert torch.equal(alone.eps[0], together.eps[2, :frames])
+        assert torch.equal(alone.condition.reference[0], together.condition.reference[2, :frames])
+        assert alone.condition.dropped[0] == together.condition.dropped[2]
+        assert (together.eps[~dataset.batch(["clip_0", "clip_2", "clip_3"]).mask] == 0).all()
+        assert len(set(together.t.tolist())) == 3

@@ -45,18 +45,18 @@ class Draw:
 
 
 def draw(p: ModelSettings, batch: Batch, seed: int, step: int) -> Draw:
-    """Draw t, eps, condition dropout and reference prefixes from the stream (seed, step), the same for every arm."""
-    g, size = generator(seed, "step", step), len(batch.ids)
-    t = torch.rand(size, generator=g)
-    dropped = torch.rand(size, generator=g) < p.training.condition_dropout
-    hidden = torch.rand(size, generator=g) < p.training.reference_dropout
-    fraction = torch.rand(size, generator=g) * p.training.reference_fraction
-    prefix = (batch.mask.sum(1) * fraction).long() * ~(dropped | hidden)
+    """Draw t, eps, condition dropout and reference prefixes of each clip from the stream (seed, step, clip).
+
+    So a clip's draw is the same for every arm and whatever batch, place in it or process it comes to.
+    """
+    training, lengths = p.training, batch.mask.sum(1)
+    streams = [generator(seed, "step", step, clip) for clip in batch.ids]
+    t, drops, hides, part = torch.stack([torch.rand(4, generator=stream) for stream in streams]).unbind(1)
+    eps = torch.zeros_like(batch.mel)
+    for i, (stream, frames) in enumerate(zip(streams, lengths.tolist(), strict=True)):
+        eps[i, :frames] = p.flow.noise_scale * torch.randn((frames, batch.mel.shape[2]), generator=stream)
+    dropped, hidden = drops < training.condition_dropout, hides < training.reference_dropout
+    prefix = (lengths * part * training.reference_fraction).long() * ~(dropped | hidden)
     shown = torch.arange(batch.mel.shape[1]) < prefix[:, None]
     c = batch.condition
-    return Draw(
-        step,
-        t,
-        noise(tuple(batch.mel.shape), p.flow.noise_scale, seed, "eps", step),
-        Condition(c.tokens, c.positions, batch.mel * shown[..., None], dropped),
-    )
+    return Draw(step, t, eps, Condition(c.tokens, c.positions, batch.mel * shown[..., None], dropped))
