@@ -65,6 +65,11 @@ class MelSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MelStatisticsSettings(Settings):
+    statistics: Literal["bands", "global"] = key("mel.statistics")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EncodeSettings(Settings):
     encoder: Encoder = key("encoders.{encoder}")
     sample_rate: int = key("corpora.sample_rate")
