@@ -23,6 +23,11 @@ def codebooks(tokens: Tokens) -> list[str]:
     return [*DOMAINS] if tokens.config == "A" else [*DOMAINS, "second"]
 
 
+def table_streams(tokens: Tokens) -> list[list[str]]:
+    """For each column of the tokens, the streams whose codes make up its ids, in id order."""
+    return [[*DOMAINS]] if tokens.config == "A" else [[*DOMAINS], ["second"]]
+
+
 def vocabularies(tokens: Tokens) -> list[int]:
     """Size of each stream's vocabulary: ``[primary]`` (Config A) or ``[primary, second]`` (Config B)."""
     primary = tokens.speech.vocabulary + tokens.audio.vocabulary
