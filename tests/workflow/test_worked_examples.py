@@ -46,7 +46,7 @@ def test_the_new_encoder_turns_a_tone_into_unit_vectors(root, tmp_path):
     from agrepa.archives.fetch import fetch
     from agrepa.params import Archive
 
-    (pinned,) = blocks(root / "docs" / "add-an-encoder.md", "yaml")
+    pinned, _ = blocks(root / "docs" / "add-an-encoder.md", "yaml")
     (module,) = blocks(root / "docs" / "add-an-encoder.md", "python")
     wheel = fetch(Archive(**yaml.safe_load(pinned)["resemblyzer"]))
     names = {"__name__": "voice"}
