@@ -145,6 +145,7 @@ class SynthesizeSettings(ModelSettings):
     sampling: Sampling = key("evaluation.sampling")
     split: Literal["validation", "test"] = key("evaluation.split")
     speech_clips: int = key("evaluation.speech_clips")
+    unseen_clips: int = key("evaluation.unseen_clips")
     audio_clips: int = key("evaluation.audio_clips")
 
 
@@ -154,15 +155,15 @@ class AnchorSettings(Settings):
     sample_rate: int = key("corpora.sample_rate")
     vocoder: Vocoder = key("evaluation.vocoder")
     split: Literal["validation", "test"] = key("evaluation.split")
-    speech_clips: int = key("evaluation.anchor_speech_clips")
-    audio_clips: int = key("evaluation.anchor_audio_clips")
+    speech_clips: int = key("evaluation.speech_clips")
+    unseen_clips: int = key("evaluation.unseen_clips")
+    audio_clips: int = key("evaluation.audio_clips")
 
 
 @dataclass(frozen=True, kw_only=True)
 class WerSettings(Settings):
     judge: Judge = key("evaluation.judge")
     split: Literal["validation", "test"] = key("evaluation.split")
-    bootstrap: int = key("evaluation.bootstrap")
     seed: int
     sample_rate: int = key("corpora.sample_rate")
 
@@ -170,8 +171,6 @@ class WerSettings(Settings):
 @dataclass(frozen=True, kw_only=True)
 class MosSettings(Settings):
     mos: Mos = key("evaluation.mos")
-    bootstrap: int = key("evaluation.bootstrap")
-    seed: int
     sample_rate: int = key("corpora.sample_rate")
 
 
@@ -180,8 +179,6 @@ class UnitsSettings(Settings):
     tokens: Tokens
     speech_encoder: Encoder = key("encoders.{tokens.speech.encoder}")
     audio_encoder: Encoder = key("encoders.{tokens.audio.encoder}")
-    bootstrap: int = key("evaluation.bootstrap")
-    seed: int
     sample_rate: int = key("corpora.sample_rate")
 
 
@@ -206,8 +203,6 @@ class ScoresSettings(Settings):
     arms: list[str]
     seeds: list[int]
     control: str
-    bootstrap: int = key("evaluation.bootstrap")
-    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
