@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from agrepa.artifacts.features import index, write_shard
 from agrepa.data.batch_sampler import BatchSampler, pack
 from agrepa.data.collate import collate
 from agrepa.data.dataset import Dataset
 from agrepa.data.noise import clip_noise, draw
 from agrepa.errors import ArtifactError
 from agrepa.model.conditioning import at_positions
-from agrepa.params.stages import ModelSettings
+from agrepa.params.stages import ModelSettings, Settings
 
 FRAMES = {f"c{i}": 10 + i % 7 for i in range(30)}
 
@@ -69,6 +70,19 @@ def test_frames_of_teachers_lie_where_their_hop_times_are(dataset):
             low = min(max(int(place // 1), 0), len(frames) - 1)
             high, part = min(low + 1, len(frames) - 1), min(max(place - low, 0), 1)
             assert torch.allclose(placed[j], (1 - part) * frames[low] + part * frames[high], atol=1e-4)
+
+
+def test_tokens_lie_where_their_centres_are_said_to_be(small, settings_of, features, tmp_path):
+    """The same tokens, half a token earlier in the clip, are half a token further on at every mel frame."""
+    there = Dataset(settings_of(ModelSettings, small), **features["sources"])
+    clip = "clip_0"
+    assert (there.tokens.first[clip], there.mel.first[clip]) == (0.01, 0.008)
+    write_shard(tmp_path / "0.safetensors", "tokens", [(clip, "tokens", there.tokens[clip], 50.0, 0.0)])
+    index(Settings(), store="tokens", shards=[tmp_path / "0.safetensors"], out=tmp_path / "index.parquet")
+    moved = Dataset(settings_of(ModelSettings, small), **features["sources"] | {"tokens": tmp_path / "index.parquet"})
+    before, after = there[clip].positions, moved[clip].positions
+    inside = (before > 0) & (after < len(there.tokens[clip]) - 1)
+    assert inside.sum() > 3 and torch.allclose(after[inside], before[inside] + 0.5, atol=1e-5)
 
 
 def test_teachers_are_read_only_when_asked_for(small, settings_of, features, tmp_path):

@@ -69,9 +69,11 @@ def at_rate(recordings, clip, rate):
     return torch.from_numpy(files.resample(*recordings[clip], rate))
 
 
-def test_a_module_states_its_outputs_as_a_literal(name, encoder):
+def test_a_module_states_its_outputs_and_their_hops_as_a_literal(name, encoder):
     """The params are checked against it without importing the module."""
-    assert stated("encoders", name, "OUTPUTS") == tuple(encoder.outputs)
+    rate, hops = stated("encoders", name, "SAMPLE_RATE"), stated("encoders", name, "OUTPUTS")
+    assert rate == encoder.sample_rate
+    assert {output: rate / hop for output, hop in hops.items()} == {name: output.rate for name, output in encoder.outputs.items()}
 
 
 def test_outputs_have_the_dimension_and_rate_they_announce(encoder, recordings):
@@ -95,6 +97,29 @@ def test_features_depend_on_the_clip_alone(encoder, recordings):
         alone = encoder(wave[None], lengths[i : i + 1])
         for name in encoder.outputs:
             torch.testing.assert_close(alone[name][0], together[name][i], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs", "seconds"),
+    [("whisper", ("layer0",), 2e-3), ("yamnet", ("block3", "block5", "block8"), 10e-3)],
+    indirect=["name"],
+)
+def test_frames_are_centred_where_they_are_said_to_be(encoder, recordings, outputs, seconds):
+    """A click in speech moves the frames about it: the centroid of what it moves, as the mean over clicks."""
+    wave = at_rate(recordings, "speech", encoder.sample_rate)
+    lengths = torch.tensor([len(wave)])
+    plain, places = encoder(wave[None], lengths), range(len(wave) // 4, len(wave) * 3 // 4, len(wave) // 61)
+    offsets = {output: [] for output in outputs}
+    for place in places:
+        clicked = wave.clone()
+        clicked[place] += 0.003
+        moved = encoder(clicked[None], lengths)
+        for output in outputs:
+            energy = (moved[output][0] - plain[output][0]).square().sum(1)
+            centroid = float((energy * torch.arange(len(energy))).sum() / energy.sum())
+            offsets[output].append(place / encoder.sample_rate - centroid / encoder.outputs[output].rate)
+    for output, found in offsets.items():
+        assert np.mean(found) == pytest.approx(encoder.outputs[output].first, abs=seconds), output
 
 
 def test_clip_too_short_is_refused(encoder):
@@ -313,16 +338,18 @@ class TestExtract:
         assert torch.equal(block["game_horse"], encoded["block8"][0].half())
         assert torch.equal(mean["game_horse"], encoded["embedding"][0].mean(0, keepdim=True))
 
-    def test_stored_features_equal_fresh_ones_whatever_the_batches(self, encode, downloads, clips):
+    def test_stored_features_equal_fresh_ones_whatever_the_batches(self, demo, encode, downloads, clips):
         frames, means = encode("aisfx", shards=2, frames=["embedding"], means=[])
         stored = [Feature.of_shard(path, "embedding") for path in frames]
         assert [set(feature.frames) for feature in stored] == [set(self.ORDER[::2]), set(self.ORDER[1::2])]
         assert all(path.exists() for path in means)  # with nothing in them
         network = aisfx.load(downloads("aisfx"))
-        fresh = list(extract.encode_folder(network, clips, self.ORDER, 16000, ["embedding"], 0.1))
+        settings = demo.encoders["aisfx"].model_copy(update={"batch_seconds": 0.1})
+        fresh = list(extract.encode_folder(network, clips, self.ORDER, 16000, ["embedding"], settings))
         assert [clip for clip, *_ in fresh] == list(self.ORDER)
-        for clip, output, features, rate in fresh:
-            assert (output, rate) == ("embedding", aisfx.SoundEffects.outputs["embedding"].rate)
+        announced = aisfx.SoundEffects.outputs["embedding"]
+        for clip, output, features, rate, first in fresh:
+            assert (output, rate, first) == ("embedding", announced.rate, announced.first)
             feature = next(feature for feature in stored if clip in feature)
             torch.testing.assert_close(features, feature[clip], rtol=1e-3, atol=1e-3)
 
@@ -336,18 +363,49 @@ class TestExtract:
         batches = extract.in_batches(seconds, 1.6)
         assert batches == [["game_silence", "game_cough"], ["game_horse"], ["queen_line"]]
 
-    def test_unknown_output_is_refused(self, archive, clips):
+    @pytest.mark.parametrize("case", [("whisper", "layer5", 0.3), ("yamnet", "block8", 0.32)])
+    def test_silence_before_the_clips_is_heard_and_cut_off_again(self, demo, encode, downloads, clips, tmp_path, case):
+        """What is kept, stored or fresh, frames or means, is what the network says from the clip's own beginning on."""
+        name, frame, lead = case
+        kept = {"frames": [frame], "means": [frame], "lead_seconds": lead}
+        frames, means = encode(name, **kept)
+        network = MODULES[name].load(downloads(name))
+        index(Settings(), store="mel", shards=[*frames, *means], out=tmp_path / "index.parquet")
+        store = FeatureStore([tmp_path / "index.parquet"])
+        stored, mean = store.feature(name, frame), store.feature(name, f"{frame}.mean")
+        wave, _ = files.read(clips / "queen_line.flac")
+        count, silence = round(lead * network.outputs[frame].rate), np.zeros(round(lead * 16000), np.float32)
+        whole = network(*batch([torch.from_numpy(np.concatenate([silence, wave]))]))[frame][0]
+        without = network(*batch([torch.from_numpy(wave)]))[frame][0]
+        assert torch.equal(stored["queen_line"], whole[count:].half())
+        assert torch.equal(mean["queen_line"], whole[count:].mean(0, keepdim=True))
+        assert stored.frames["queen_line"] == len(without) and stored.first["queen_line"] == network.outputs[frame].first
+        assert not torch.equal(stored["queen_line"][0], without[0].half())
+        settings = demo.encoders[name].model_copy(update=kept)
+        (fresh,) = extract.encode_folder(network, clips, ["queen_line"], 16000, [frame], settings)
+        assert torch.equal(fresh.tensor, stored["queen_line"])
+
+    def test_silence_of_a_part_of_a_frame_is_refused(self, demo, downloads, clips):
+        network, settings = yamnet.load(downloads("yamnet")), demo.encoders["yamnet"].model_copy(update={"lead_seconds": 0.3})
+        with pytest.raises(ParamsError, match=r"lead_seconds 0\.3 is 1\.875 frames of block8: make it a multiple of 0\.16 s"):
+            list(extract.encode_folder(network, clips, self.ORDER, 16000, ["block8"], settings))
+
+    def test_unknown_output_is_refused(self, demo, archive, clips):
         network = yamnet.load([archive("yamnet")])
         with pytest.raises(ParamsError, match="no output 'block99': choose from block1, block2"):
-            list(extract.encode_folder(network, clips, self.ORDER, 16000, ["block99"], 60.0))
+            list(extract.encode_folder(network, clips, self.ORDER, 16000, ["block99"], demo.encoders["yamnet"]))
 
-    def test_missing_clip_is_named(self, archive, clips):
+    def test_missing_clip_is_named(self, demo, archive, clips):
         network = yamnet.load([archive("yamnet")])
         with pytest.raises(AudioError, match=r"not_there\.flac"):
-            list(extract.encode_folder(network, clips, ["not_there"], 16000, ["block8"], 60.0))
+            list(extract.encode_folder(network, clips, ["not_there"], 16000, ["block8"], demo.encoders["yamnet"]))
 
-    def test_unsuitable_clip_is_named(self, downloads, tmp_path):
+    @pytest.mark.parametrize(
+        ("lead", "words"),
+        [(0.0, "blip: a clip of 100 samples is shorter than the 320"), (0.3, "blip: is too short for a frame of last")],
+    )
+    def test_unsuitable_clip_is_named(self, demo, downloads, tmp_path, lead, words):
         files.write_flac(tmp_path / "blip.flac", np.zeros(100, np.float32), 16000)
-        network = whisper.load(downloads("whisper"))
-        with pytest.raises(AudioError, match="blip: a clip of 100 samples is shorter than the 320"):
-            list(extract.encode_folder(network, tmp_path, ["blip"], 16000, ["last"], 60.0))
+        network, settings = whisper.load(downloads("whisper")), demo.encoders["whisper"].model_copy(update={"lead_seconds": lead})
+        with pytest.raises(AudioError, match=words):
+            list(extract.encode_folder(network, tmp_path, ["blip"], 16000, ["last"], settings))

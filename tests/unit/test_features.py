@@ -49,9 +49,19 @@ def test_a_feature_is_found_by_encoder_output_and_clip(stored: list[Path]) -> No
         feature["d_4"]
 
 
+def test_where_the_first_frame_lies_is_kept_and_is_half_a_frame_unless_said(tmp_path: Path) -> None:
+    said = [("a_1", "layer", tensor("a_1", "layer"), 50.0, 0.0), ("b_2", "layer", tensor("b_2", "layer"), 50.0)]
+    write_shard(tmp_path / "0.safetensors", "net", [*said, ("a_1", "layer.mean", torch.zeros(1, 2), 0.0)])
+    index(Settings(), store="net", shards=[tmp_path / "0.safetensors"], out=tmp_path / "index.parquet")
+    store = FeatureStore([tmp_path / "index.parquet"])
+    assert store.feature("net", "layer").first == {"a_1": 0.0, "b_2": 0.01}
+    assert Feature.of_shard(tmp_path / "0.safetensors", "layer").first == {"a_1": 0.0, "b_2": 0.01}
+    assert store.feature("net", "layer.mean").first == {"a_1": 0.0}
+
+
 def test_an_index_says_what_its_shards_are(stored: list[Path]) -> None:
     table = read_table(stored[-1])
-    assert list(table) == ["encoder", "output", "clip", "frames", "rate", "shard", "sha256", "bytes"]
+    assert list(table) == ["encoder", "output", "clip", "frames", "rate", "first", "shard", "sha256", "bytes"]
     assert len(table) == 6
     for row in table.itertuples():
         assert row.shard in map(str, stored)

@@ -101,10 +101,13 @@ def test_kept_states_are_the_layers_counted_from_one(model, inputs):
     assert torch.equal(model.readout(states[5], time), out)
 
 
+@pytest.mark.parametrize("firsts", [(None, None), (0.0, None), (0.058, 0.0)])
 @pytest.mark.parametrize(("frame_rate", "token_rate"), [(62.5, 50.0), (62.5, 12.5), (50.0, 100.0)])
-def test_frame_positions_are_linear_interpolation_in_seconds(frame_rate, token_rate):
+def test_frame_positions_are_linear_interpolation_in_seconds(frame_rate, token_rate, firsts):
     frames, tokens = 40, max(int(40 / frame_rate * token_rate), 1)
-    token_times = (np.arange(tokens) + 0.5) / token_rate
-    frame_times = (np.arange(frames) + 0.5) / frame_rate
+    first, frame_first = firsts[0], firsts[1]
+    first = 0.5 / token_rate if first is None else first
+    frame_first = 0.5 / frame_rate if frame_first is None else frame_first
+    token_times, frame_times = first + np.arange(tokens) / token_rate, frame_first + np.arange(frames) / frame_rate
     expected = np.interp(frame_times, token_times, np.arange(tokens))
-    assert np.allclose(frame_positions(frames, frame_rate, tokens, token_rate).numpy(), expected, atol=1e-5)
+    assert np.allclose(frame_positions(frames, frame_rate, tokens, token_rate, *firsts).numpy(), expected, atol=1e-5)

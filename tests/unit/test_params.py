@@ -136,7 +136,7 @@ def test_a_new_module_needs_no_edit_of_the_schema(tmp_path):
         "alignment/heads/twin.py": "def build(settings, width, target_width): ...\n",
         "alignment/heads/helper.py": "def blend(x): ...\n",
         "probes/entropy.py": "def run(p, *, warmup, out): ...\n",
-        "encoders/voice.py": "import torch_is_not_needed\nOUTPUTS: tuple[str, ...] = ('embedding',)\ndef load(archives): ...\n",
+        "encoders/voice.py": "import not_needed\nOUTPUTS: dict[str, int] = {'embedding': 160}\ndef load(archives): ...\n",
         "encoders/silent.py": "OUTPUTS = tuple(range(3))\ndef load(archives): ...\n",
         "model/toy/__init__.py": "def build(settings, bands, vocabularies): ...\n",
     }

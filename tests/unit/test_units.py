@@ -19,6 +19,7 @@ from agrepa.encoders import extract
 from agrepa.errors import ArtifactError
 from agrepa.evaluation import units
 from agrepa.params import Experiment
+from agrepa.params.encoders import Encoder
 from agrepa.params.stages import Settings
 from agrepa.tokens.codebook import Codebook
 
@@ -50,7 +51,7 @@ def row(tmp_path: Path, demo: Experiment, monkeypatch: pytest.MonkeyPatch) -> Pa
         return encoder
 
     def encode(
-        network: object, folder: Path, clips: Sequence[str], rate: int, frames: Sequence[str], seconds: float
+        network: object, folder: Path, clips: Sequence[str], rate: int, frames: Sequence[str], settings: Encoder
     ) -> Iterator[tuple[str, str, torch.Tensor, float]]:
         for clip in clips:
             wave, _ = files.read(folder / f"{clip}.flac", expected_rate=rate)

@@ -1,7 +1,8 @@
 """The feature store: what the front end, the frozen networks and the tokenizer keep of every clip, by (encoder, output).
 
-A shard is one safetensors file with a tensor for every clip and output; its header says whose features they are and at which
-rates. An index is one parquet file over any number of shards, with their SHA-256 and sizes, so that a stage takes one path.
+A shard is one safetensors file with a tensor for every clip and output; its header says whose features they are, at which rates,
+and where in the clip the first frames' centres lie. An index is one parquet file over any number of shards, with their SHA-256
+and sizes, so that a stage takes one path.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -22,34 +23,54 @@ if TYPE_CHECKING:
 
     from agrepa.params.stages import Settings
 
-COLUMNS = {"encoder": "str", "output": "str", "clip": "str", "frames": "int64", "rate": "float64", "shard": "str"}
+COLUMNS = {"encoder": "str", "output": "str", "clip": "str", "frames": "int64"}
+COLUMNS |= {"rate": "float64", "first": "float64", "shard": "str"}
 FILE_COLUMNS = {"sha256": "str", "bytes": "int64"}
 # All in one entry of the header: safetensors writes several in an order that changes from run to run.
 HEADER = "features"
 
 
-def write_shard(path: Path, encoder: str, features: Iterable[tuple[str, str, Tensor, float]]) -> None:
+class Stored(NamedTuple):
+    """One feature of one clip.
+
+    Attributes:
+        tensor: ``[T, ...]``.
+        rate: frames per second; 0 where the first axis is not time.
+        first: seconds from the clip's start to the centre of the first frame; None is half a frame.
+    """
+
+    clip: str
+    output: str
+    tensor: Tensor
+    rate: float
+    first: float | None = None
+
+
+def write_shard(path: Path, encoder: str, features: Iterable[Stored]) -> None:
     """Write one shard, which may be empty.
 
     Args:
         encoder: the name under which the store has them, e.g. ``mel``.
-        features: (clip id, output, tensor ``[T, ...]``, frames per second; 0 where the first axis is not time).
+        features: in any order.
     """
     from safetensors.torch import save_file
 
-    tensors, rates = {}, {}
-    for clip, output, tensor, rate in features:
-        tensors[f"{clip}/{output}"] = tensor.contiguous()
-        rates[f"{clip}/{output}"] = float(rate)
+    tensors, rates, firsts = {}, {}, {}
+    for feature in features:
+        clip, output, tensor, rate, first = Stored(*feature)
+        name = f"{clip}/{output}"
+        tensors[name], rates[name] = tensor.contiguous(), float(rate)
+        firsts[name] = (0.5 / rate if rate else 0.0) if first is None else float(first)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, metadata={HEADER: json.dumps({"encoder": encoder, "rates": rates}, sort_keys=True)})
+    about = {"encoder": encoder, "rates": rates, "firsts": firsts}
+    save_file(tensors, path, metadata={HEADER: json.dumps(about, sort_keys=True)})
 
 
 def index(p: Settings, *, store: Wildcard, shards: Ins, out: Out) -> None:
     """List the features of all shards of a store in one file.
 
-    Writes a row per clip and output: encoder, output, clip, frames (length of the first axis), rate, and of the shard its path
-    as given, sha256 and bytes.
+    Writes a row per clip and output: encoder, output, clip, frames (length of the first axis), rate, first, and of the shard its
+    path as given, sha256 and bytes.
 
     Raises ArtifactError when a shard is missing, damaged or no shard of features.
     """
@@ -64,6 +85,7 @@ class Feature:
     Attributes:
         frames: length of the first axis by clip.
         rate: frames per second by clip; 0 where the first axis is not time.
+        first: seconds from the clip's start to the centre of its first frame, by clip; 0 where the first axis is not time.
 
     Raises ArtifactError when a shard is missing or has not the size that the index states, or a clip is there twice.
     """
@@ -77,6 +99,7 @@ class Feature:
         self._files: dict[str, Any] = {}
         self.frames: dict[str, int] = dict(zip(clips, rows["frames"].tolist(), strict=True))
         self.rate: dict[str, float] = dict(zip(clips, rows["rate"].tolist(), strict=True))
+        self.first: dict[str, float] = dict(zip(clips, rows["first"].tolist(), strict=True))
         for shard, stated in rows.groupby("shard", sort=False)["bytes"].first().items():
             path = Path(str(shard))
             found = path.stat().st_size if path.is_file() else None
@@ -143,13 +166,13 @@ def _contents(shard: Path) -> pd.DataFrame:
     file = _open(shard)
     try:
         about = json.loads(file.metadata()[HEADER])
-        encoder, rates = about["encoder"], about["rates"]
+        encoder, rates, firsts = about["encoder"], about["rates"], about["firsts"]
     except (TypeError, KeyError, ValueError):
         raise ArtifactError(f"{shard} is no shard of features: delete it and run its stage again") from None
     rows = []
     for name, rate in rates.items():
         clip, _, output = name.partition("/")
-        rows.append((encoder, output, clip, file.get_slice(name).get_shape()[0], rate, str(shard)))
+        rows.append((encoder, output, clip, file.get_slice(name).get_shape()[0], rate, firsts[name], str(shard)))
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 

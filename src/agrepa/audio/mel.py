@@ -37,6 +37,11 @@ def frames(n_samples: int, mel: Mel) -> int:
     return n_samples // mel.hop + (mel.padding == "center")
 
 
+def first_centre(mel: Mel, sample_rate: int) -> float:
+    """Seconds from a clip's start to the centre of its first frame: 0 with "center" padding, half a hop with "same"."""
+    return 0.0 if mel.padding == "center" else mel.hop / 2 / sample_rate
+
+
 def log_mel(waves: Tensor, mel: Mel, sample_rate: int) -> Tensor:
     """Natural logarithm of the magnitude mel spectrogram, floored at ``mel.floor``.
 

@@ -18,6 +18,7 @@ from agrepa.model.conditioning import frame_positions
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
     from agrepa.artifacts.features import Feature
     from agrepa.params.stages import ModelSettings
@@ -50,7 +51,6 @@ class Dataset(data.Dataset[Example]):
         self.table: pd.DataFrame = manifests.read(manifest).set_index("id", drop=False)
         stored = read_json(statistics)
         self.mean, self.std = float(stored["mean"]), float(stored["std"])
-        self.frame_rate = p.sample_rate / p.mel.hop
         self.mel: Feature = FeatureStore([mel]).feature("mel", "mel")
         self.tokens: Feature = FeatureStore([tokens]).feature("tokens", "tokens")
         self.teacher_vectors = _of_teachers(teachers, list(targets), ".mean")
@@ -66,15 +66,19 @@ class Dataset(data.Dataset[Example]):
         """A clip with the tokens of ``tokens_of``, which is another clip in the control row."""
         domain = self.table.domain[clip]
         mel, tokens = (self.mel[clip] - self.mean) / self.std, self.tokens[tokens_of].long()
-        positions = frame_positions(len(mel), self.frame_rate, len(tokens), self.tokens.rate[tokens_of])
+        positions = self._positions(clip, self.tokens, tokens_of)
         example = Example(clip, mel, tokens, positions, domain)
         if domain in self.teacher_vectors:
             example.teacher_vector = self.teacher_vectors[domain][clip]
         if domain in self.teacher_frames:
             teacher = self.teacher_frames[domain]
-            frames = teacher[clip].float()
-            example.teacher_frames = frames, frame_positions(len(mel), self.frame_rate, len(frames), teacher.rate[clip])
+            example.teacher_frames = teacher[clip].float(), self._positions(clip, teacher, clip)
         return example
+
+    def _positions(self, clip: str, other: Feature, clip_of: str) -> Tensor:
+        """Where a clip's mel frames lie on the axis of another feature, of ``clip_of``: ``[T]``."""
+        length, rate, first = other.frames[clip_of], other.rate[clip_of], other.first[clip_of]
+        return frame_positions(self.mel.frames[clip], self.mel.rate[clip], length, rate, first, self.mel.first[clip])
 
     def first(self, split: str, domain: str, count: int) -> list[str]:
         """The first ``count`` clips of a split and domain, in manifest order."""

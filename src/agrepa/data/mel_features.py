@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
-from agrepa.artifacts.features import write_shard
-from agrepa.audio.mel import log_mel
+from agrepa.artifacts.features import Stored, write_shard
+from agrepa.audio.mel import first_centre, log_mel
 from agrepa.corpora import manifest as manifests
 from agrepa.errors import AudioError
 from agrepa.job import In, Out, Wildcard
@@ -28,13 +27,13 @@ def run(p: MelSettings, *, shard: Wildcard, manifest: In, out: Out) -> None:
     """
     rows = manifests.shard(manifests.read(manifest), int(shard), p.shards)
 
-    def features() -> Iterator[tuple[str, str, Tensor, float]]:
+    def features() -> Iterator[Stored]:
         for row in track(list(rows.itertuples()), "mel", unit="clip"):
             wave = manifests.wave(row, p.sample_rate)
             try:
                 mel = log_mel(torch.from_numpy(wave)[None], p.mel, p.sample_rate)[0]
             except AudioError as error:
                 raise AudioError(f"{row.clip}: {error}") from None
-            yield row.id, "mel", mel, p.sample_rate / p.mel.hop
+            yield Stored(row.id, "mel", mel, p.sample_rate / p.mel.hop, first_centre(p.mel, p.sample_rate))
 
     write_shard(out, "mel", features())

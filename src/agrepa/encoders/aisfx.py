@@ -14,7 +14,8 @@ from transformers.audio_utils import mel_filter_bank
 from agrepa.archives.checkpoints import read_checkpoint
 from agrepa.encoders.protocol import Output, exactly, unpad
 
-OUTPUTS = ("embedding",)
+SAMPLE_RATE = 44100
+OUTPUTS = {"embedding": 51200}
 CHECKPOINT = ("aisfx/models/checkpoint.pth", "499ea75909c932a2f94c35fa722fa4fabc5bcb7e84917209cc5f7402627b7eb5")
 # The checkpoint's second part counts the training labels in numpy integers; only its weights are wanted.
 IGNORED = ("numpy.core.multiarray.scalar", "numpy.dtype")
@@ -35,14 +36,14 @@ def _block(inputs: int, outputs: int, pool: int) -> nn.Sequential:
 
 
 class SoundEffects(nn.Module):
-    """Output ``embedding``: 512-d for each window of 100 spectrogram frames (2.32 s), every 50.
+    """Output ``embedding``: 512-d for each window of 100 spectrogram frames (2.32 s), every 50, centred on its middle.
 
     Frames that do not fill another window are left out, and a clip shorter than one window is padded with silence, as the
     published code does.
     """
 
-    sample_rate = 44100
-    outputs = {"embedding": Output(44100 / (HOP * WINDOW_HOP), CHANNELS[-1])}
+    sample_rate = SAMPLE_RATE
+    outputs = {"embedding": Output(SAMPLE_RATE / (HOP * WINDOW_HOP), CHANNELS[-1], first=HOP * (WINDOW - 1) / 2 / SAMPLE_RATE)}
     bank: Tensor
     window: Tensor
 

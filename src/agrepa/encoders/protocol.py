@@ -13,10 +13,17 @@ from agrepa.errors import AudioError, ParamsError
 
 @dataclass(frozen=True)
 class Output:
-    """One output of an encoder: ``rate`` frames per second of audio, ``dim`` channels a frame."""
+    """One output of an encoder.
+
+    Attributes:
+        rate: frames per second of audio.
+        dim: channels of a frame.
+        first: where the first frame's centre lies in the clip, in seconds; None is half a frame.
+    """
 
     rate: float
     dim: int
+    first: float | None = None
 
 
 class Network(Protocol):
@@ -24,7 +31,8 @@ class Network(Protocol):
 
     The module that defines one, ``agrepa.encoders.<kind>``, has beside it::
 
-        OUTPUTS = ("name", ...)                       # the keys of ``outputs``, literally: params are checked against them
+        SAMPLE_RATE = 16000                           # as below; both literally: params are checked against them
+        OUTPUTS = {"name": 320, ...}                  # the keys of ``outputs``, and the samples from one frame to the next
         def load(archives: list[Path]) -> Network     # the downloads that the encoder's params name, in that order
 
     Attributes:

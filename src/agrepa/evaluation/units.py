@@ -58,7 +58,7 @@ def run(
     for domain, (encoder, output) in streams.items():
         ids = [clip for clip in found if table.domain[clip] == domain]
         network = extract.load(encoder, archives)
-        for clip, _, frames, _ in extract.encode_folder(network, audio, ids, p.sample_rate, [output], encoder.batch_seconds):
+        for clip, _, frames, *_ in extract.encode_folder(network, audio, ids, p.sample_rate, [output], encoder):
             errors, units = unit_errors(tokenizer.primary(frames.numpy(), domain), wanted[clip][:, 0].numpy())
             rows.append((clip, table.family[clip], domain, errors, units))
     scores = pd.DataFrame(rows, columns=["clip", "family", "domain", "errors", "units"]).sort_values(["domain", "clip"])

@@ -34,14 +34,23 @@ class Condition:
         return Condition(*(value.to(device) for value in (self.tokens, self.positions, self.reference, self.dropped)))
 
 
-def frame_positions(frames: int, frame_rate: float, tokens: int, token_rate: float) -> Tensor:
+def frame_positions(
+    frames: int,
+    frame_rate: float,
+    tokens: int,
+    token_rate: float,
+    first: float | None = None,
+    frame_first: float | None = None,
+) -> Tensor:
     """Position on the token axis of the centre of each mel frame, ``[frames]``.
 
-    Token i covers [i, i + 1) / token_rate seconds; a frame's centre (j + 1/2) / frame_rate lies at (j + 1/2) r - 1/2 tokens
-    with r = token_rate / frame_rate. Positions beyond the first and last token centres are held.
+    Token i is centred on first + i / token_rate seconds, mel frame j on frame_first + j / frame_rate; None is half a token and
+    half a frame. Positions beyond the first and last token centres are held.
     """
-    centre = (torch.arange(frames, dtype=torch.float64) + 0.5) * (token_rate / frame_rate) - 0.5
-    return centre.clamp(0, tokens - 1).float()
+    start = 0.5 / token_rate if first is None else first
+    frame_start = 0.5 / frame_rate if frame_first is None else frame_first
+    seconds = torch.arange(frames, dtype=torch.float64) / frame_rate + (frame_start - start)
+    return (seconds * token_rate).clamp(0, tokens - 1).float()
 
 
 def at_positions(values: Tensor, positions: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ def slips(p: Experiment, package: Path) -> Iterator[Slip]:
     """Every name that stands for nothing, or for something that cannot be used there."""
     outputs = {name: _outputs(encoder.kind, package) for name, encoder in p.encoders.items()}
     yield from wrong_encoders(p, outputs)
+    yield from wrong_leads(p, outputs, package)
     # A primary stream is taken from its own domain's clips, the second one from all.
     for stream, used in (("speech", {"speech"}), ("audio", {"audio"}), ("second", set(DOMAINS))):
         settings = getattr(p.tokens, stream)
@@ -88,6 +89,19 @@ def wrong_encoders(p: Experiment, outputs: dict[str, tuple[str, ...] | None]) ->
                 if known is not None and output not in known:
                     message = f"kind {encoder.kind} has no such output: choose from {', '.join(known)}"
                     yield Slip(("encoders", name, key, i), message, output)
+
+
+def wrong_leads(p: Experiment, outputs: dict[str, tuple[str, ...] | None], package: Path) -> Iterator[Slip]:
+    """Silence before the clips that is no whole number of frames: the clip's own would not be where they are said to be."""
+    for name, encoder in ((name, encoder) for name, encoder in p.encoders.items() if outputs[name] is not None):
+        hops, rate = (stated("encoders", encoder.kind, constant, package) for constant in ("OUTPUTS", "SAMPLE_RATE"))
+        for output in dict.fromkeys((*encoder.frames, *encoder.means)):
+            if rate is None or not isinstance(hops, dict) or output not in hops:
+                continue  # the encode stage finds it
+            frames, step = encoder.lead_seconds * rate / hops[output], hops[output] / rate
+            if abs(frames - round(frames)) > 1e-6:
+                message = f"is {frames:g} frames of {output}: make it a multiple of {step:g} s, so that they are whole"
+                yield Slip(("encoders", name, "lead_seconds"), message, encoder.lead_seconds)
 
 
 def wrong_targets(p: Experiment) -> Iterator[Slip]:
