@@ -84,7 +84,7 @@ def small(demo):
         "snapshot_every": 4,
         "lr_warmup_steps": 2,
     }
-    for stream, size in {"speech": 9, "audio": 5, "second": 4}.items():
+    for stream, size in {"speech": 9, "audio": 5, "second_speech": 2, "second_audio": 2}.items():
         data["tokens"][stream]["vocabulary"] = size
     return type(demo).model_validate(data)
 

@@ -451,8 +451,17 @@ def test_distances_come_by_domain_in_the_order_of_the_embeddings(demo: Experimen
 def test_the_caption_says_what_part_an_embedding_has_in_what_is_measured(
     demo: Experiment, config: str, second: str, words: str
 ) -> None:
-    stream = demo.tokens.second.model_copy(update={"encoder": second})
-    tokens = demo.tokens.model_copy(update={"config": config, "second": stream})
+    stream = demo.tokens.second_audio.model_copy(update={"encoder": second})
+    tokens = demo.tokens.model_copy(update={"config": config, "second_audio": stream})
     p = settings(demo.model_copy(update={"tokens": tokens}), "tables")
     assert words in captions.embeddings(p)
     assert words in captions.caption(p, "table2") and words in captions.caption(p, "table3")
+
+
+def test_the_caption_of_layers_says_what_the_second_tokens_are(demo: Experiment) -> None:
+    p = settings(demo, "tables")
+    words = "here and in the paper's values"
+    second = "second tokens here: of speech what the first leaves (Whisper, layer5); of audio YAMNet, block8"
+    assert f"token configuration B, {words} ({second}). Cos-SEM" in captions.caption(p, "table1")
+    alone = demo.model_copy(update={"tokens": demo.tokens.model_copy(update={"config": "A"})})
+    assert f"token configuration A, {words}. Cos-SEM" in captions.caption(settings(alone, "tables"), "table1")

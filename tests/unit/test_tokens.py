@@ -36,6 +36,28 @@ def test_codebook_is_deterministic_and_as_tight_as_scipys_own_best():
     assert inertia(book, frames) == pytest.approx(oracle, rel=0.01)
     again = fit("speech", frames, 8, 25, 0)
     assert np.array_equal(again.centres, fit("speech", frames, 8, 25, 0).centres)
+    assert not np.array_equal(again.centres, fit("speech", frames, 8, 25, 1).centres)
+
+
+def test_a_start_on_a_part_of_the_frames_is_as_good(monkeypatch):
+    frames = blobs(np.random.default_rng(0))
+    whole = fit("speech", frames, 8, 25, 0)
+    monkeypatch.setattr(codebook, "START_FRAMES", 100)
+    assert inertia(fit("speech", frames, 8, 25, 0), frames) == pytest.approx(inertia(whole, frames), rel=0.01)
+
+
+def test_what_a_codebook_leaves_is_coded_in_its_units_and_adds_to_its_centres():
+    frames = 5 + 3 * np.random.default_rng(4).standard_normal((400, 3)).astype(np.float32)
+    first = fit("speech", frames, 8, 25, 0)
+    left = first.residual(frames)
+    standard = (frames - first.mean) / first.scale
+    assert np.allclose(left, standard - first.centres[first.encode(frames)], atol=1e-6)
+    second = fit("second_speech", left, 8, 25, 0, standardise=False)
+    assert (second.mean == 0).all() and (second.scale == 1).all()
+    both = first.centres[first.encode(frames)] + second.centres[second.encode(left)]
+    assert np.square(standard - both).mean() < 0.5 * np.square(left).mean()
+    assert first.error(frames) == pytest.approx(np.square(left).mean(), rel=1e-4)
+    assert second.error(left) == pytest.approx(np.square(standard - both).mean() / left.var(0).mean(), rel=1e-4)
 
 
 def test_every_code_is_the_nearest_centre():
@@ -64,8 +86,8 @@ def test_codebooks_are_told_apart_by_their_content(tmp_path):
         "speech": "speech",
     }
     assert list(by_stream(paths, ["audio"])) == ["audio"]
-    with pytest.raises(ArtifactError, match="no codebook of stream second among those given, which are of speech, audio"):
-        by_stream(paths, ["speech", "second"])
+    with pytest.raises(ArtifactError, match="no codebook of stream second_audio among those given, which are of speech, audio"):
+        by_stream(paths, ["speech", "second_audio"])
     with pytest.raises(ArtifactError, match=r"a\.safetensors: a second codebook of stream 'speech'"):
         by_stream([*paths, paths[0]], ["speech"])
     save_tensors(paths[0], {"mean": torch.zeros(3)})
@@ -85,19 +107,44 @@ def test_interleaving_is_equation_15_and_inverts():
 
 
 def test_the_second_stream_is_read_at_the_centre_of_each_primary_token():
+    def halves(codes, rate, length, wanted_rate):
+        return sequence.at_rate(np.array(codes), rate, 0.5 / rate, length, wanted_rate, 0.5 / wanted_rate).tolist()
+
     # 80 ms codes under 20 ms tokens: four tokens a code.
-    assert sequence.at_rate(np.array([7, 8, 9]), 12.5, 12, 50.0).tolist() == [7] * 4 + [8] * 4 + [9] * 4
+    assert halves([7, 8, 9], 12.5, 12, 50.0) == [7] * 4 + [8] * 4 + [9] * 4
     # 160 ms codes under 80 ms tokens, one token longer than the codes reach.
-    assert sequence.at_rate(np.array([1, 2]), 6.25, 5, 12.5).tolist() == [1, 1, 2, 2, 2]
+    assert halves([1, 2], 6.25, 5, 12.5) == [1, 1, 2, 2, 2]
+    # Tokens at 0, 20, 40 … ms and codes at 60, 140 and 220: the nearest, the later of two.
+    assert sequence.at_rate(np.array([7, 8, 9]), 12.5, 0.06, 12, 50.0, 0.0).tolist() == [7] * 5 + [8] * 4 + [9] * 3
+    # Streams of the same frames are taken as they are, however long.
+    codes = np.random.default_rng(0).integers(0, 9, 1500)
+    assert np.array_equal(sequence.at_rate(codes, 50.0, 0.0, 1500, 50.0, 0.0), codes)
+    yamnets = 16000 / 7680
+    assert np.array_equal(sequence.at_rate(codes, yamnets, 0.4875, 1500, yamnets, 0.4875), codes)
 
 
 def test_vocabularies_keep_the_domains_apart(demo):
-    tokens = demo.tokens
-    assert sequence.vocabularies(tokens) == [256, 128]
-    assert sequence.vocabularies(tokens.model_copy(update={"config": "A"})) == [256]
-    assert sequence.primary_ids(np.array([0, 5]), "speech", tokens).tolist() == [0, 5]
-    assert sequence.primary_ids(np.array([0, 5]), "audio", tokens).tolist() == [128, 133]
-    assert sequence.PAD not in range(256)
+    tokens, alone = demo.tokens, demo.tokens.model_copy(update={"config": "A"})
+    assert sequence.table_streams(tokens) == [["speech", "audio"], ["second_speech", "second_audio"]]
+    assert sequence.table_streams(alone) == [["speech", "audio"]]
+    assert sequence.streams(tokens) == ["speech", "audio", "second_speech", "second_audio"]
+    assert (sequence.vocabularies(tokens), sequence.vocabularies(alone)) == ([640, 640], [640])
+    for prefix in ("", "second_"):
+        assert sequence.ids(np.array([0, 5]), f"{prefix}speech", tokens).tolist() == [0, 5]
+        assert sequence.ids(np.array([0, 5]), f"{prefix}audio", tokens).tolist() == [512, 517]
+    assert sequence.PAD not in range(640)
+
+
+def test_bits_are_counted_by_rate_and_use(demo):
+    even = np.arange(8).repeat(3)
+    assert sequence.bits_per_second(even, 50.0, 8) == pytest.approx((150.0, 150.0))
+    assert sequence.bits_per_second(even % 2, 50.0, 8) == pytest.approx((150.0, 50.0))
+    assert sequence.bits_per_second(np.zeros(9, int), 50.0, 8) == (150.0, 0.0)
+    assert sequence.bits_per_second(np.zeros(0, int), 50.0, 8) == (150.0, 0.0)
+    speech = {"speech": (np.arange(512), 50.0), "second_speech": (np.arange(256), 50.0)}
+    assert tokenize.bits("speech", speech, demo.tokens) == (
+        "speech: 850 bits per second of 900 (entropy of single codes; speech 50/s x 512 codes, second_speech 50/s x 512 codes)"
+    )
 
 
 @pytest.mark.parametrize(("ids", "expected"), [([], []), ([0], [0]), ([0, 0, 1, 1, 0], [0, 1, 0]), ([4, 4, 4], [4])])
@@ -116,27 +163,34 @@ class TestStages:
         streams = {
             "speech": {"encoder": "near", "output": "deep", "domains": ["speech"]},
             "audio": {"encoder": "far", "output": "low", "domains": ["audio"]},
-            "second": {"encoder": "far", "output": "high", "domains": ["speech", "audio"]},
+            "second_speech": {
+                "encoder": "near",
+                "output": "deep",
+                "domains": ["speech"],
+                "residual_of": "speech",
+                "vocabulary": 4,
+            },
+            "second_audio": {"encoder": "far", "output": "high", "domains": ["audio"]},
         }
         changed = {name: getattr(demo.tokens, name).model_copy(update=small | streams[name]) for name in streams}
         return demo.tokens.model_copy(update=changed)
 
     @pytest.fixture
     def features(self):
-        """(encoder, output) -> clip -> (frames ``[T, 2]``, rate)."""
+        """(encoder, output) -> clip -> (frames ``[T, 2]``, rate, first)."""
         rng = np.random.default_rng(3)
 
-        def some(domains, frames, rate):
+        def some(domain, frames, rate, first):
             return {
-                c: (torch.from_numpy(rng.standard_normal((frames, 2))).half(), rate)
-                for c in self.CLIPS
-                if self.CLIPS[c] in domains
+                clip: (torch.from_numpy(rng.standard_normal((frames, 2))).half(), rate, first)
+                for clip, of in self.CLIPS.items()
+                if of == domain
             }
 
         return {
-            ("near", "deep"): some(["speech"], 8, 50.0),
-            ("far", "low"): some(["audio"], 8, 12.5),
-            ("far", "high"): some(["speech", "audio"], 4, 6.25),
+            ("near", "deep"): some("speech", 8, 50.0, 0.0),
+            ("far", "low"): some("audio", 8, 12.5, 0.058),
+            ("far", "high"): some("audio", 4, 6.25, 0.11),
         }
 
     @pytest.fixture
@@ -153,15 +207,17 @@ class TestStages:
             index(Settings(), store="mel", shards=[tmp_path / f"{encoder}.safetensors"], out=tmp_path / f"{encoder}.parquet")
         return tmp_path
 
+    def fitted(self, tokens, inputs, name, *codebooks):
+        """The codebook file of a stream."""
+        stream, out = getattr(tokens, name), inputs / f"{name}.safetensors"
+        files = {"manifest": inputs / "manifest.parquet", "features": inputs / f"{stream.encoder}.parquet"}
+        codebook.run(CodebookSettings(codebook=stream, seed=0), stream=name, codebooks=list(codebooks), out=out, **files)
+        return out
+
     def books(self, tokens, inputs):
-        paths = []
-        for name in ("second", "speech", "audio"):
-            stream = getattr(tokens, name)
-            paths.append(inputs / f"{name}.safetensors")
-            index_ = inputs / f"{stream.encoder}.parquet"
-            p = CodebookSettings(codebook=stream, seed=0)
-            codebook.run(p, stream=name, manifest=inputs / "manifest.parquet", features=index_, out=paths[-1])
-        return paths
+        speech = self.fitted(tokens, inputs, "speech")
+        second = self.fitted(tokens, inputs, "second_speech", speech)
+        return [second, speech, *(self.fitted(tokens, inputs, name) for name in ("second_audio", "audio"))]
 
     def test_codebook_is_fitted_on_the_training_split_of_its_domains(self, tokens, features, inputs):
         self.books(tokens, inputs)
@@ -169,35 +225,49 @@ class TestStages:
         everything = torch.cat(frames).float().numpy()[np.linspace(0, 15, 12).round().astype(int)]
         expected = fit("speech", everything, 3, 5, 0)
         assert np.array_equal(Codebook.load(inputs / "speech.safetensors").centres, expected.centres)
+        left = fit("second_speech", expected.residual(everything), 4, 5, 0, standardise=False)
+        assert np.array_equal(Codebook.load(inputs / "second_speech.safetensors").centres, left.centres)
         frames = features["far", "low"]["bang_1"][0].float().numpy()  # bang_2 is for testing
         assert np.array_equal(Codebook.load(inputs / "audio.safetensors").mean, frames.mean(0))
 
+    def test_a_residual_needs_the_codebook_that_leaves_it(self, tokens, inputs):
+        with pytest.raises(ArtifactError, match="no codebook of stream speech among those given, which are of none"):
+            self.fitted(tokens, inputs, "second_speech")
+
     @pytest.mark.parametrize("config", ["A", "B"])
-    def test_tokens_of_both_domains(self, tokens, features, inputs, config):
+    def test_tokens_of_both_domains(self, tokens, features, inputs, config, capsys):
         paths = self.books(tokens, inputs)
         p = TokenizeSettings(tokens=tokens.model_copy(update={"config": config}), shards=2)
-        books = by_stream(paths, ["speech", "audio", "second"])
+        books = by_stream(paths, ["speech", "audio", "second_speech", "second_audio"])
         for k, clips in enumerate((["talk_1", "talk_2"], ["bang_1", "bang_2"])):
             indexes = [inputs / "near.parquet", inputs / "far.parquet"]
             out = inputs / f"tokens_{k}.safetensors"
+            capsys.readouterr()
             tokenize.run(p, shard=str(k), manifest=inputs / "manifest.parquet", codebooks=paths, features=indexes, out=out)
+            said = capsys.readouterr().out.splitlines()
+            assert [line.endswith("no clips)") for line in said[-2:]] == [k == 1, k == 0]
             found = Feature.of_shard(out, "tokens")
             assert set(found.frames) == set(clips)
             for clip in clips:
                 key, domain = (("near", "deep"), "speech") if k == 0 else (("far", "low"), "audio")
-                frames, rate = features[key][clip]
+                frames, rate, first = features[key][clip]
                 ids = found[clip].numpy()
-                assert ids.dtype == np.int32 and ids.shape == (8, 1 if config == "A" else 2) and found.rate[clip] == rate
+                assert ids.dtype == np.int32 and ids.shape == (8, 1 if config == "A" else 2)
+                assert (found.rate[clip], found.first[clip]) == (rate, first)
                 assert np.array_equal(ids[:, 0], books[domain].encode(frames.numpy()) + (3 if domain == "audio" else 0))
-                if config == "B":
-                    codes = books["second"].encode(features["far", "high"][clip][0].numpy())
-                    assert np.array_equal(ids[:, 1], sequence.at_rate(codes, 6.25, 8, rate))
+                if config == "A":
+                    continue
+                if domain == "speech":
+                    assert np.array_equal(ids[:, 1], books["second_speech"].encode(books["speech"].residual(frames.numpy())))
+                else:  # codes at 110, 270, … ms under tokens at 58, 138, 218, …
+                    codes = books["second_audio"].encode(features["far", "high"][clip][0].numpy())
+                    assert np.array_equal(ids[:, 1], 4 + codes[[0, 0, 1, 1, 2, 2, 3, 3]])
 
     def test_config_a_needs_no_second_stream(self, tokens, inputs):
-        paths = self.books(tokens, inputs)
+        paths = [path for path in self.books(tokens, inputs) if not path.stem.startswith("second_")]
         p = TokenizeSettings(tokens=tokens.model_copy(update={"config": "A"}), shards=1)
         files = {"manifest": inputs / "manifest.parquet", "features": [inputs / "near.parquet", inputs / "far.parquet"]}
-        tokenize.run(p, shard="0", codebooks=paths[1:], out=inputs / "tokens.safetensors", **files)
-        with pytest.raises(ArtifactError, match="no codebook of stream second"):
+        tokenize.run(p, shard="0", codebooks=paths, out=inputs / "tokens.safetensors", **files)
+        with pytest.raises(ArtifactError, match="no codebook of stream second_speech, second_audio among those given"):
             p = TokenizeSettings(tokens=tokens, shards=1)
-            tokenize.run(p, shard="0", codebooks=paths[1:], out=inputs / "tokens.safetensors", **files)
+            tokenize.run(p, shard="0", codebooks=paths, out=inputs / "tokens.safetensors", **files)

@@ -61,6 +61,15 @@ use rule stage as codebook with:
         features=lambda wildcards: FLOW.indexes(
             "features", [getattr(EXPERIMENT.tokens, wildcards.stream).encoder]
         ),
+        # A residual stream's is fitted on what its primary stream's leaves.
+        codebooks=lambda wildcards: (
+            expand(
+                f"{WORK}/codebooks/{{stream}}.safetensors",
+                stream=[primary],
+            )
+            if (primary := getattr(EXPERIMENT.tokens, wildcards.stream).residual_of)
+            else []
+        ),
     output:
         out=f"{WORK}/codebooks/{{stream}}.safetensors",
         card=f"{WORK}/codebooks/{{stream}}.safetensors.card.json",

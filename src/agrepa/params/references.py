@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from agrepa.params.experiment import Experiment
 
 STORED = ("mel", "tokens")  # what the feature store calls the spectrograms and the tokens, beside the encoders
+SECOND = "second_"  # begins the names of the streams that follow the primary one
 EMBEDDING = "embedding"  # the output that a Frechet distance compares
 FRAMES = "frames"  # the target that compares frame by frame
 
@@ -22,11 +23,12 @@ def slips(p: Experiment, package: Path) -> Iterator[Slip]:
     outputs = {name: _outputs(encoder.kind, package) for name, encoder in p.encoders.items()}
     yield from wrong_encoders(p, outputs)
     yield from wrong_leads(p, outputs, package)
-    # A primary stream is taken from its own domain's clips, the second one from all.
-    for stream, used in (("speech", {"speech"}), ("audio", {"audio"}), ("second", set(DOMAINS))):
-        settings = getattr(p.tokens, stream)
-        use = Use(("tokens", stream, "encoder"), settings.encoder, ("tokens", stream, "output"), settings.output, "frames")
-        yield from use.slips(p, outputs, used | set(settings.domains))
+    for domain in DOMAINS:
+        for stream in (domain, f"{SECOND}{domain}"):
+            settings = getattr(p.tokens, stream)
+            use = Use(("tokens", stream, "encoder"), settings.encoder, ("tokens", stream, "output"), settings.output, "frames")
+            yield from use.slips(p, outputs, {domain, *settings.domains})
+    yield from wrong_residuals(p)
     for domain in DOMAINS:
         name, output = getattr(p.teachers, domain)
         use = Use(("teachers", domain, 0), name, ("teachers", domain, 1), output, "means")
@@ -102,6 +104,24 @@ def wrong_leads(p: Experiment, outputs: dict[str, tuple[str, ...] | None], packa
             if abs(frames - round(frames)) > 1e-6:
                 message = f"is {frames:g} frames of {output}: make it a multiple of {step:g} s, so that they are whole"
                 yield Slip(("encoders", name, "lead_seconds"), message, encoder.lead_seconds)
+
+
+def wrong_residuals(p: Experiment) -> Iterator[Slip]:
+    """Streams of what another one leaves that are not of the same frames."""
+    for domain in DOMAINS:
+        primary, second = getattr(p.tokens, domain), getattr(p.tokens, f"{SECOND}{domain}")
+        if primary.residual_of is not None:
+            message = "is a primary stream, which leaves something and is of nothing that is left: remove it"
+            yield Slip(("tokens", domain, "residual_of"), message, primary.residual_of)
+        key: Key = ("tokens", f"{SECOND}{domain}", "residual_of")
+        if second.residual_of is None:
+            continue
+        if second.residual_of != domain:
+            message = f"only {domain}, the primary stream of these clips, leaves something here: name it, or remove the key"
+            yield Slip(key, message, second.residual_of)
+        elif others := [name for name in ("encoder", "output", "domains") if getattr(primary, name) != getattr(second, name)]:
+            message = f"differs from tokens.{domain} in {' and '.join(others)}: what that one leaves is left of its own frames"
+            yield Slip(key, message, second.residual_of)
 
 
 def wrong_targets(p: Experiment) -> Iterator[Slip]:

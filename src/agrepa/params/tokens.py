@@ -10,7 +10,10 @@ from agrepa.params.base import Count, Domain, Filled, Name, Strict
 
 
 class Stream(Strict):
-    """A codebook: k-means with ``vocabulary`` centres over one encoder's output, fitted on ``domains`` of the training split."""
+    """A codebook: k-means with ``vocabulary`` centres over one encoder's output, fitted on ``domains`` of the training split.
+
+    With ``residual_of``, a primary stream of the same frames, it is fitted on what that stream's centres leave of them.
+    """
 
     encoder: Name
     output: Name
@@ -18,6 +21,7 @@ class Stream(Strict):
     vocabulary: Annotated[int, Field(ge=2)]
     iterations: Count
     max_frames: Count
+    residual_of: Name | None = None
 
     @field_validator("max_frames")
     @classmethod
@@ -28,7 +32,10 @@ class Stream(Strict):
 
 
 class Tokens(Strict):
+    """Config A has the primary stream, ``speech`` and ``audio``; in Config B each domain's second one follows it."""
+
     config: Literal["A", "B"]
     speech: Stream
     audio: Stream
-    second: Stream
+    second_speech: Stream
+    second_audio: Stream

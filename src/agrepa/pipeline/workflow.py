@@ -16,6 +16,7 @@ from agrepa.pipeline import keys
 from agrepa.pipeline.file_lists import compact
 from agrepa.pipeline.signatures import signature
 from agrepa.pipeline.source import source_hash
+from agrepa.tokens import sequence
 
 WILDCARD = re.compile(r"\{(\w+)[^}]*\}")
 SUFFIXES = {"deb": "deb", "wheel": "whl"}
@@ -32,7 +33,7 @@ class Workflow:
 
     def __init__(self, experiment: Experiment, params: str) -> None:
         self.experiment, self.params = experiment, params
-        self.streams = ["speech", "audio"] + (["second"] if experiment.tokens.config == "B" else [])
+        self.streams = sequence.streams(experiment.tokens)
         self.stream_encoders = _distinct(getattr(experiment.tokens, stream).encoder for stream in self.streams)
         self.teacher_encoders = _distinct(encoder for encoder, _ in (experiment.teachers.speech, experiment.teachers.audio))
         self.embeddings = list(experiment.evaluation.frechet.embeddings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agrepa.domains import DOMAINS
 from agrepa.evaluation.judge_files import NAME as JUDGE
 from agrepa.reporting.paper import DEPTH
 from agrepa.tokens import sequence
@@ -27,8 +28,8 @@ def caption(p: TablesSettings, name: str) -> str:
 def _layers(p: TablesSettings) -> str:
     return (
         f"Layers count from 1 of {p.depth} (paper: of {DEPTH}); token configuration {p.tokens.config}, here and in the "
-        "paper's values. Cos-SEM and Cos-EVT: LASP against the semantic and the acoustic teacher. FoG-A: relative change of the "
-        "velocity when the layer is skipped. Brackets: 95 % bootstrap interval over clips; n: clips."
+        f"paper's values{second_streams(p)}. Cos-SEM and Cos-EVT: LASP against the semantic and the acoustic teacher. FoG-A: "
+        "relative change of the velocity when the layer is skipped. Brackets: 95 % bootstrap interval over clips; n: clips."
     )
 
 
@@ -50,10 +51,22 @@ def _strategies(p: TablesSettings) -> str:
     )
 
 
+def second_streams(p: TablesSettings) -> str:
+    """What the second tokens of Config B are made of; nothing in Config A."""
+    if p.tokens.config == "A":
+        return ""
+    made = []
+    for domain in DOMAINS:
+        stream = getattr(p.tokens, f"second_{domain}")
+        source = f"{p.encoders[stream.encoder].label}, {stream.output}"
+        made.append(f"of {domain} " + (f"what the first leaves ({source})" if stream.residual_of else source))
+    return f" (second tokens here: {'; '.join(made)})"
+
+
 def embeddings(p: TablesSettings) -> str:
     """How FAD was taken: over which embeddings, and whether they have a part in what is measured."""
     teachers = {encoder for encoder, _ in (p.teachers.speech, p.teachers.audio)}
-    tokens = {getattr(p.tokens, stream).encoder for stream in sequence.codebooks(p.tokens)}
+    tokens = {getattr(p.tokens, stream).encoder for stream in sequence.streams(p.tokens)}
     parts = {name: (name in teachers, name in tokens) for name in p.embeddings}
     words = {
         (True, True): "also a teacher and a source of tokens",

@@ -1,4 +1,4 @@
-"""Codebooks: k-means over standardised teacher features of the training split."""
+"""Codebooks: k-means over standardised teacher features of the training split, or over what another codebook leaves of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agrepa.artifacts.features import FeatureStore
 from agrepa.artifacts.files import load_tensors
 from agrepa.corpora import manifest as manifests
 from agrepa.errors import ArtifactError
-from agrepa.job import In, Out, Wildcard
+from agrepa.job import In, Ins, Out, Wildcard
 
 if TYPE_CHECKING:
     from agrepa.params.stages import CodebookSettings
@@ -31,8 +31,8 @@ class Codebook:
 
     Attributes:
         stream: the token stream that it is of, e.g. ``speech``.
-        mean, scale: ``[D]``, of the frames it was fitted on.
-        centres: ``[V, D]``.
+        mean, scale: ``[D]``, of the frames it was fitted on; 0 and 1 for a residual one.
+        centres: ``[V, D]`` in standardised units; a residual one's add to those of the codebook that left it.
     """
 
     def __init__(self, stream: str, mean: np.ndarray, scale: np.ndarray, centres: np.ndarray) -> None:
@@ -54,8 +54,20 @@ class Codebook:
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
         """Nearest centre of each frame: ``[N, D]`` -> ``[N]`` int64."""
-        codes, _ = vq((frames.astype(np.float32) - self.mean) / self.scale, self.centres)
+        codes, _ = vq(self._standard(frames), self.centres)
         return codes.astype(np.int64)
+
+    def residual(self, frames: np.ndarray) -> np.ndarray:
+        """What the nearest centres leave of standardised frames: ``[N, D]`` -> ``[N, D]`` float32."""
+        return self._standard(frames) - self.centres[self.encode(frames)]
+
+    def error(self, frames: np.ndarray) -> float:
+        """Mean square of what is left, as a part of the frames' variance."""
+        standard = self._standard(frames)
+        return float(np.square(self.residual(frames), dtype=np.float64).mean() / standard.var(0, dtype=np.float64).mean())
+
+    def _standard(self, frames: np.ndarray) -> np.ndarray:
+        return (frames.astype(np.float32) - self.mean) / self.scale
 
 
 def by_stream(paths: Iterable[Path], wanted: Iterable[str]) -> dict[str, Codebook]:
@@ -77,16 +89,17 @@ def by_stream(paths: Iterable[Path], wanted: Iterable[str]) -> dict[str, Codeboo
     return {stream: books[stream] for stream in wanted}
 
 
-def fit(stream: str, frames: np.ndarray, vocabulary: int, iterations: int, seed: int) -> Codebook:
+def fit(stream: str, frames: np.ndarray, vocabulary: int, iterations: int, seed: int, standardise: bool = True) -> Codebook:
     """Lloyd's k-means from a greedy k-means++ start (Arthur & Vassilvitskii 2007) on START_FRAMES of the frames.
 
     Args:
         frames: ``[N, D]``.
         iterations: the most; fewer where nothing moves any more.
+        standardise: by mean and deviation of each channel; False for what another codebook leaves, which is in its units already.
 
     Raises ArtifactError when there are fewer distinct frames than centres.
     """
-    mean, scale = frames.mean(0), frames.std(0) + 1e-6
+    mean, scale = (frames.mean(0), frames.std(0) + 1e-6) if standardise else (np.zeros(frames.shape[1]), np.ones(frames.shape[1]))
     standard = ((frames - mean) / scale).astype(np.float32)
     pool = np.unique(standard, axis=0)
     if len(pool) < vocabulary:
@@ -99,12 +112,20 @@ def fit(stream: str, frames: np.ndarray, vocabulary: int, iterations: int, seed:
     return Codebook(stream, *(values.astype(np.float32) for values in (mean, scale, means.cluster_centers_)))
 
 
-def run(p: CodebookSettings, *, stream: Wildcard, manifest: In, features: In, out: Out) -> None:
-    """Fit the codebook of one stream on the training split's frames (at most ``max_frames`` of them, evenly spaced)."""
+def run(p: CodebookSettings, *, stream: Wildcard, manifest: In, features: In, codebooks: Ins, out: Out) -> None:
+    """Fit the codebook of one stream on the training split's frames (at most ``max_frames`` of them, evenly spaced).
+
+    Args:
+        codebooks: of the stream whose residual this one is of; none where it is of no residual.
+    """
     settings = p.codebook
     table = manifests.read(manifest)
     table = table[(table.split == "train") & table.domain.isin(settings.domains)]
     feature = FeatureStore([features]).feature(settings.encoder, settings.output)
     frames = np.concatenate([feature[clip].numpy() for clip in sorted(table.id)]).astype(np.float32)
-    keep = np.linspace(0, len(frames) - 1, min(len(frames), settings.max_frames)).round().astype(np.int64)
-    fit(stream, frames[keep], settings.vocabulary, settings.iterations, p.seed).save(out)
+    frames = frames[np.linspace(0, len(frames) - 1, min(len(frames), settings.max_frames)).round().astype(np.int64)]
+    if settings.residual_of is not None:
+        frames = by_stream(codebooks, [settings.residual_of])[settings.residual_of].residual(frames)
+    book = fit(stream, frames, settings.vocabulary, settings.iterations, p.seed, standardise=settings.residual_of is None)
+    print(f"{stream}: {len(frames)} frames, {settings.vocabulary} centres, {book.error(frames):.3f} of the variance left")
+    book.save(out)
