@@ -3,6 +3,8 @@
 import pandas as pd
 import pytest
 import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from agrepa.alignment import supervision
 from agrepa.alignment.bit_c import BiTC
@@ -66,16 +68,16 @@ def selection_file(path, layers):
 
 def killed_at(monkeypatch, update):
     """Interrupt a training in its n-th update; gives back what undoes it."""
-    original, steps = checkpoint.MovingAverage.update, []
+    original, steps = AveragedModel.update_parameters, []
 
-    def dies(self, module, updates):
-        steps.append(updates)
+    def dies(self, module):
+        steps.append(module)
         if len(steps) == update:
             raise KeyboardInterrupt
-        original(self, module, updates)
+        original(self, module)
 
-    monkeypatch.setattr(checkpoint.MovingAverage, "update", dies)
-    return lambda: monkeypatch.setattr(checkpoint.MovingAverage, "update", original)
+    monkeypatch.setattr(AveragedModel, "update_parameters", dies)
+    return lambda: monkeypatch.setattr(AveragedModel, "update_parameters", original)
 
 
 def test_objective_adds_up_and_reaches_heads_and_tokens(small, settings_of, dataset, stirred):
@@ -118,6 +120,21 @@ def test_learning_rate_rises_then_falls_to_zero(small):
     assert rates[12] == pytest.approx(0, abs=1e-9)
 
 
+def test_the_moving_average_ramps_up_for_a_tenth_of_the_run_and_then_has_its_decay():
+    assert [checkpoint.decay_at(n, 0.998, 1200) for n in (0, 8, 119, 120)] == pytest.approx([0.1, 0.5, 120 / 129, 0.998])
+    assert checkpoint.decay_at(5, 0.3, 1200) == 0.3, "never above what is asked for"
+    model = nn.Linear(1, 1, bias=False)
+    average = checkpoint.moving_average(model, 0.9, 40)
+    expected = None
+    for n, value in enumerate([3.0, 1.0, 2.0, 8.0, 5.0, 4.0]):
+        nn.init.constant_(model.weight, value)
+        average.update_parameters(model)
+        decay = 0.0 if n == 0 else min((1 + n) / (10 + n), 0.9) if n < 4 else 0.9
+        expected = value if expected is None else decay * expected + (1 - decay) * value
+        assert average.module.weight.item() == pytest.approx(expected)
+    assert not average.training
+
+
 def test_a_killed_run_resumes_to_the_same_bytes(small, train_warmup, tmp_path, monkeypatch):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train_warmup(small, whole)
@@ -153,6 +170,8 @@ def test_arms_start_from_the_warm_up_and_differ_only_by_their_selection(small, t
     assert all(torch.equal(base[k], again[k]) for k in base)
     assert not torch.equal(base["model.backbone.proj_in.weight"], aligned["model.backbone.proj_in.weight"])
     assert any(k.startswith("model.supervision.heads.speech_2") for k in aligned)
+    assert not any(k.startswith("ema.supervision") for k in aligned), "a head is never evaluated"
+    assert aligned["averaged.updates"] == 12
     logs = {a: pd.read_parquet(tmp_path / f"{a}.parquet").set_index(["series", "step"]).value for a in ("base", "aligned")}
     at_start = ("validation_flow", 8)
     warm = pd.read_parquet(tmp_path / "log.parquet").set_index(["series", "step"]).value[at_start]

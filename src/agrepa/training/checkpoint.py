@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from agrepa.artifacts.files import load_tensors
 from agrepa.errors import ArtifactError
@@ -17,31 +18,35 @@ from agrepa.errors import ArtifactError
 M = TypeVar("M", bound=nn.Module)
 
 
-class MovingAverage:
-    """Exponential moving average of a module's parameters, with a short ramp so that early weights do not linger.
+def decay_at(update: int, decay: float, planned: int) -> float:
+    """Decay of a moving average at its n-th update: min(decay, (1 + n) / (10 + n)) in the first tenth of the planned updates,
+    so that early weights do not linger, and ``decay`` from there on, which the ramp alone reaches after 4,490 updates for .998.
+    """
+    return min(decay, (1 + update) / (10 + update)) if update * 10 < planned else decay
 
-    decay_n = min(decay, (1 + n) / (10 + n)) after n updates.
+
+def moving_average(module: nn.Module, decay: float, planned: int) -> AveragedModel:
+    """An exponential moving average of a module's parameters, in eval mode.
+
+    Args:
+        planned: updates of the whole training, over both phases (see ``decay_at``).
     """
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.shadow = {name: value.detach().clone() for name, value in module.named_parameters()}
+    def blend(averaged: Any, current: Any, updates: Tensor | int) -> None:
+        get_ema_multi_avg_fn(decay_at(int(updates), decay, planned))(averaged, current, updates)
 
-    @torch.no_grad()
-    def update(self, module: nn.Module, updates: int) -> None:
-        decay = min(self.decay, (1 + updates) / (10 + updates))
-        names, values = zip(*module.named_parameters(), strict=True)
-        torch._foreach_lerp_([self.shadow[name] for name in names], [v.detach() for v in values], 1 - decay)
+    return AveragedModel(module, multi_avg_fn=blend).eval()
 
 
-def save(path: Path, module: nn.Module, average: MovingAverage, optimizer: torch.optim.Optimizer, meta: dict[str, Any]) -> None:
+def save(path: Path, module: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer, meta: dict[str, Any]) -> None:
     """Write a checkpoint: to a temporary name first, then renamed.
 
     Args:
+        average: of some of the module's children, under their names.
         meta: JSON data kept in the file's header, e.g. ``{"step": 100}``.
     """
     tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in module.named_parameters()}
-    tensors |= {f"ema.{k}": v for k, v in average.shadow.items()}
+    tensors |= {f"ema.{k}": v for k, v in average.module.named_parameters()} | {"averaged.updates": average.n_averaged}
     names = {id(value): name for name, value in module.named_parameters()}
     for parameter, state in optimizer.state.items():
         tensors |= {f"optimizer.{names[id(parameter)]}.{key}": torch.as_tensor(value) for key, value in state.items()}
@@ -64,7 +69,7 @@ def meta(path: Path) -> dict[str, Any]:
 
 
 def load(
-    path: Path, module: nn.Module, average: MovingAverage | None = None, optimizer: torch.optim.Optimizer | None = None
+    path: Path, module: nn.Module, average: AveragedModel | None = None, optimizer: torch.optim.Optimizer | None = None
 ) -> None:
     """Restore what the checkpoint holds; parameters that it lacks (an arm's new heads) keep their values.
 
@@ -72,19 +77,19 @@ def load(
     """
     stored = load_tensors(path)
     parameters = dict(module.named_parameters())
+    places: dict[str, dict[str, Any]] = {"model": parameters}
+    if average is not None:
+        places |= {"ema": dict(average.module.named_parameters()), "averaged": {"updates": average.n_averaged}}
     with torch.no_grad():
         for key, value in stored.items():
             kind, _, name = key.partition(".")
-            if kind == "optimizer":
+            if kind not in places:
                 continue
-            if name not in parameters or parameters[name].shape != value.shape:
+            if name not in places[kind] or places[kind][name].shape != value.shape:
                 raise ArtifactError(
                     f"{path}: parameter {name} {tuple(value.shape)} does not fit the model: it is from other params"
                 )
-            if kind == "model":
-                parameters[name].copy_(value)
-            elif average is not None:
-                average.shadow[name].copy_(value)
+            places[kind][name].copy_(value)
     if optimizer is not None:
         for name, parameter in parameters.items():
             prefix = f"optimizer.{name}."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import shutil
 import sys
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from agrepa.artifacts.files import read_table, write_table
@@ -71,7 +71,8 @@ class Trainer:
         self.fabric.launch()
         objective.to(self.fabric.device)
         optimizer = torch.optim.AdamW(objective.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=p.training.weight_decay)
-        self.objective, self.average = objective, checkpoint.MovingAverage(objective, p.training.ema)
+        planned = p.training.warmup_steps + p.training.arm_steps
+        self.objective, self.average = objective, checkpoint.moving_average(self.averaged(objective), p.training.ema, planned)
         self.step, self.log = start, pd.DataFrame(columns=["row", "seed", "step", "series", "value"])
         if not self._resume(optimizer) and initial is not None:
             checkpoint.load(initial, objective, self.average, optimizer)
@@ -97,13 +98,16 @@ class Trainer:
     def say(self, text: str) -> None:
         print(f"{self.row}: {text}", file=sys.stderr, flush=True)
 
+    @staticmethod
+    def averaged(objective: Objective) -> nn.Module:
+        """What is evaluated and probed later, and so has a moving average: all but the heads of an arm."""
+        return nn.ModuleDict({"backbone": objective.backbone, "bit_c": objective.bit_c})
+
     def frozen(self) -> Backbone:
-        """A copy of the backbone with the moving average's weights, in eval mode."""
-        backbone = copy.deepcopy(self.objective.backbone)
-        with torch.no_grad():
-            for name, parameter in backbone.named_parameters():
-                parameter.copy_(self.average.shadow[f"backbone.{name}"])
-        return backbone.eval()
+        """The moving average's backbone, in eval mode; it moves on with the next step."""
+        backbone = self.average.module.get_submodule("backbone")
+        assert isinstance(backbone, Backbone)
+        return backbone
 
     def write(self, step: int, values: dict[str, float]) -> None:
         rows = [(self.row, self.seed, step, series, value) for series, value in values.items()]
@@ -174,7 +178,7 @@ class Trainer:
         self.fabric.backward(losses["total"])
         clip_grad_norm_(self.objective.parameters(), self.p.training.gradient_clip)
         self.stepper.step()
-        self.average.update(self.objective, step + 1)
+        self.average.update_parameters(self.averaged(self.objective))
         return {name: value.item() for name, value in losses.items()}
 
     def observe(self, step: int, hook: Hook | None) -> None:
