@@ -118,7 +118,7 @@ def features(tmp_path):
             | {"seconds": 1.0, "sample_rate": 16000}
         )
     write_table(folder / "manifest.parquet", pd.DataFrame(rows))
-    write_json(folder / "statistics.json", {"mean": -3.0, "std": 2.0})
+    write_json(folder / "statistics.json", {"mean": [-3.0] * SMALL_BANDS, "std": [2.0] * SMALL_BANDS})
     torch.manual_seed(0)
     made = {("mel", "mel"): [], ("tokens", "tokens"): []}
     made |= {(encoder, kind): [] for encoder in ("whisper", "yamnet") for kind in ("frames", "means")}

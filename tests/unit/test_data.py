@@ -58,6 +58,14 @@ def test_batches_normalise_pad_and_route_teachers(dataset):
     assert torch.equal(swapped.condition.tokens[0], dataset.tokens["clip_2"].long())
 
 
+def test_every_band_has_its_own_scale_and_comes_back(dataset):
+    bands = dataset.mel["clip_1"].shape[1]
+    dataset.mean, dataset.std = torch.arange(bands) - 3.0, torch.arange(bands) + 1.0
+    seen = dataset["clip_1"].mel
+    assert torch.allclose(seen[:, 2], (dataset.mel["clip_1"][:, 2] + 1) / 3)
+    assert torch.allclose(dataset.log_mel(seen), dataset.mel["clip_1"], atol=1e-5)
+
+
 def test_frames_of_teachers_lie_where_their_hop_times_are(dataset):
     batch = dataset.batch(["clip_0", "clip_1", "clip_2"])
     for name, clip, row in (("speech", "clip_2", 1), ("audio", "clip_1", 0)):

@@ -13,7 +13,18 @@ from agrepa.audio.mel import filter_bank, frames, log_mel
 from agrepa.errors import AudioError
 from agrepa.params.audio import Mel
 
-SAME = Mel(n_fft=1024, hop=256, bands=80, f_min=0.0, f_max=8000.0, scale="slaney", norm="slaney", padding="same", floor=1e-5)
+SAME = Mel(
+    n_fft=1024,
+    hop=256,
+    bands=80,
+    f_min=0.0,
+    f_max=8000.0,
+    scale="slaney",
+    norm="slaney",
+    padding="same",
+    floor=1e-5,
+    statistics="bands",
+)
 CENTER = SAME.model_copy(update={"padding": "center"})
 
 

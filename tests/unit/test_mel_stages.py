@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,20 @@ from agrepa.corpora.manifest import COLUMNS
 from agrepa.data import mel_features, mel_statistics
 from agrepa.errors import ArtifactError, AudioError, CorpusError
 from agrepa.params.audio import Mel
-from agrepa.params.stages import MelSettings, Settings
+from agrepa.params.stages import MelSettings, MelStatisticsSettings, Settings
 
-MEL = Mel(n_fft=1024, hop=256, bands=80, f_min=0.0, f_max=8000.0, scale="slaney", norm="slaney", padding="same", floor=1e-5)
+MEL = Mel(
+    n_fft=1024,
+    hop=256,
+    bands=80,
+    f_min=0.0,
+    f_max=8000.0,
+    scale="slaney",
+    norm="slaney",
+    padding="same",
+    floor=1e-5,
+    statistics="bands",
+)
 IDS = ("b_1", "a_2", "c_3")
 
 
@@ -54,8 +66,10 @@ def mels(corpus: Path, shards: int) -> Path:
     return corpus / "index.parquet"
 
 
-def statistics(corpus: Path, mel: Path) -> dict[str, float]:
-    mel_statistics.run(Settings(), manifest=corpus / "manifest.parquet", mel=mel, out=corpus / "statistics.json")
+def statistics(corpus: Path, mel: Path, over: Literal["bands", "global"] = "bands") -> dict[str, Any]:
+    mel_statistics.run(
+        MelStatisticsSettings(statistics=over), manifest=corpus / "manifest.parquet", mel=mel, out=corpus / "statistics.json"
+    )
     return read_json(corpus / "statistics.json")
 
 
@@ -91,6 +105,7 @@ def test_statistics_are_those_of_all_training_values_however_they_are_sharded(co
     results = []
     for shards in (1, 2):
         mel = mels(corpus, shards)
+        whole = statistics(corpus, mel, "global")
         found = statistics(corpus, mel)
         results.append((corpus / "statistics.json").read_bytes())
     store = FeatureStore([mel]).feature("mel", "mel")
@@ -98,13 +113,22 @@ def test_statistics_are_those_of_all_training_values_however_they_are_sharded(co
     assert results[0] == results[1]
     assert found["clips"] == 2
     assert found["frames"] == len(values) == 15 + 19
-    assert found["mean"] == pytest.approx(values.mean().item(), rel=1e-12)
-    assert found["std"] == pytest.approx(values.std(correction=0).item(), rel=1e-12)
+    assert found["mean"] == pytest.approx(values.mean(0).tolist(), rel=1e-12)
+    assert found["std"] == pytest.approx(values.std(0, correction=0).tolist(), rel=1e-12)
+    assert whole["mean"] == pytest.approx([values.mean().item()] * MEL.bands, rel=1e-12)
+    assert whole["std"] == pytest.approx([values.std(correction=0).item()] * MEL.bands, rel=1e-12)
 
 
 def test_statistics_are_stable_far_from_zero(corpus: Path) -> None:
     mel = given(corpus, {"b_1": torch.full((50, 4), 1e4), "a_2": torch.full((50, 4), 1e4) + 0.5})
-    assert statistics(corpus, mel) == {"mean": 1e4 + 0.25, "std": 0.25, "frames": 100, "clips": 2}
+    assert statistics(corpus, mel) == {"mean": [1e4 + 0.25] * 4, "std": [0.25] * 4, "frames": 100, "clips": 2}
+
+
+def test_a_band_that_hardly_moves_is_not_blown_up(corpus: Path) -> None:
+    loud = torch.randn(200, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 1.0, 1e-4, 0.0])
+    found = statistics(corpus, given(corpus, {"b_1": loud, "a_2": loud.clone()}))
+    assert found["std"][2:] == pytest.approx([0.1 * loud.std(correction=0).item()] * 2, rel=1e-5)
+    assert found["std"][0] == pytest.approx(loud[:, 0].std(correction=0).item(), rel=1e-5)
 
 
 def test_statistics_refuse_silence_and_missing_clips(corpus: Path) -> None:

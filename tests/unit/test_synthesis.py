@@ -54,7 +54,7 @@ def inputs(tmp_path: Path, small: Experiment) -> dict[str, Path]:
         rows.append({"id": clip, "domain": domain, "split": "test", "family": clip, "sha256": digest, "clip": str(path)})
         waves[clip] = torch.from_numpy(files.read(path)[0])
     write_table(tmp_path / "manifest.parquet", pd.DataFrame(rows).reindex(columns=list(COLUMNS)))
-    write_json(tmp_path / "statistics.json", {"mean": -6.0, "std": 2.0})
+    write_json(tmp_path / "statistics.json", {"mean": [-6.0] * small.mel.bands, "std": [2.0] * small.mel.bands})
     rate = small.corpora.sample_rate / small.mel.hop
 
     def mels() -> Iterator[tuple[str, str, torch.Tensor, float]]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
 from torch.utils import data
 
 from agrepa.artifacts.features import FeatureStore
@@ -29,7 +31,7 @@ class Dataset(data.Dataset[Example]):
     """Everything about the clips of a manifest that the model reads.
 
     Args:
-        manifest, statistics: the clips, and mean and standard deviation of their log-mels.
+        manifest, statistics: the clips, and mean and standard deviation of their log-mels in each band.
         mel, tokens: indexes of these features.
         teachers: which output teaches which domain.
         targets: indexes of the teachers' clip vectors; left out where no teacher is needed, and then none is read.
@@ -50,7 +52,7 @@ class Dataset(data.Dataset[Example]):
     ) -> None:
         self.table: pd.DataFrame = manifests.read(manifest).set_index("id", drop=False)
         stored = read_json(statistics)
-        self.mean, self.std = float(stored["mean"]), float(stored["std"])
+        self.mean, self.std = torch.tensor(stored["mean"]), torch.tensor(stored["std"])
         self.mel: Feature = FeatureStore([mel]).feature("mel", "mel")
         self.tokens: Feature = FeatureStore([tokens]).feature("tokens", "tokens")
         self.teacher_vectors = _of_teachers(teachers, list(targets), ".mean")
@@ -65,7 +67,7 @@ class Dataset(data.Dataset[Example]):
     def example(self, clip: str, tokens_of: str) -> Example:
         """A clip with the tokens of ``tokens_of``, which is another clip in the control row."""
         domain = self.table.domain[clip]
-        mel, tokens = (self.mel[clip] - self.mean) / self.std, self.tokens[tokens_of].long()
+        mel, tokens = self.normalise(self.mel[clip]), self.tokens[tokens_of].long()
         positions = self._positions(clip, self.tokens, tokens_of)
         example = Example(clip, mel, tokens, positions, domain)
         if domain in self.teacher_vectors:
@@ -79,6 +81,14 @@ class Dataset(data.Dataset[Example]):
         """Where a clip's mel frames lie on the axis of another feature, of ``clip_of``: ``[T]``."""
         length, rate, first = other.frames[clip_of], other.rate[clip_of], other.first[clip_of]
         return frame_positions(self.mel.frames[clip], self.mel.rate[clip], length, rate, first, self.mel.first[clip])
+
+    def normalise(self, log_mel: Tensor) -> Tensor:
+        """Log-mel ``[T, M]`` as the model sees it."""
+        return (log_mel - self.mean) / self.std
+
+    def log_mel(self, normalised: Tensor) -> Tensor:
+        """Inverse of ``normalise``."""
+        return normalised * self.std + self.mean
 
     def first(self, split: str, domain: str, count: int) -> list[str]:
         """The first ``count`` clips of a split and domain, in manifest order."""

@@ -1,9 +1,10 @@
-"""The mel-statistics stage: one mean and one standard deviation over all log-mel values of the training split."""
+"""The mel-statistics stage: mean and standard deviation of the log-mel values of the training split, band by band or of all."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
+
+import torch
 
 from agrepa.artifacts.features import FeatureStore
 from agrepa.artifacts.files import write_json
@@ -12,13 +13,16 @@ from agrepa.errors import ArtifactError
 from agrepa.job import In, Out
 
 if TYPE_CHECKING:
-    from agrepa.params.stages import Settings
+    from agrepa.params.stages import MelStatisticsSettings
+
+LEAST = 0.1  # a band's deviation, as a part of that of all values: a band that hardly leaves the floor must not be blown up
 
 
-def run(p: Settings, *, manifest: In, mel: In, out: Out) -> None:
+def run(p: MelStatisticsSettings, *, manifest: In, mel: In, out: Out) -> None:
     """Mean and standard deviation of the training split's log-mel values.
 
-    Writes {mean, std, frames, clips}, both domains together.
+    Writes {mean, std, frames, clips}, both domains together; mean and std are lists of one number a band, all of them the same
+    with ``statistics: global``.
 
     Clips are merged in manifest order by Chan, Golub and LeVeque's update (1983), in double precision, so that neither the
     number of shards nor the size of the corpus matters.
@@ -30,14 +34,20 @@ def run(p: Settings, *, manifest: In, mel: In, out: Out) -> None:
     if not ids:
         raise ArtifactError(f"{manifest} has no clip in the training split: raise corpora.train")
     store = FeatureStore([mel]).feature("mel", "mel")
-    count = frames = 0
-    mean = squares = 0.0
+    frames = 0
+    mean = squares = torch.zeros(store[ids[0]].shape[1], dtype=torch.float64)
     for clip in ids:
         values = store[clip].double()
-        deviation, total = float(values.mean()) - mean, count + values.numel()
-        squares += float((values - values.mean()).square().sum()) + deviation**2 * count * values.numel() / total
-        mean += deviation * values.numel() / total
-        count, frames = total, frames + len(values)
-    if squares == 0:
-        raise ArtifactError(f"{mel}: all mel values of the training split are {mean}: the clips are silent")
-    write_json(out, {"mean": mean, "std": math.sqrt(squares / count), "frames": frames, "clips": len(ids)})
+        deviation, total = values.mean(0) - mean, frames + len(values)
+        squares = squares + (values - values.mean(0)).square().sum(0) + deviation.square() * (frames * len(values) / total)
+        mean, frames = mean + deviation * (len(values) / total), total
+    centre = mean.mean()
+    variance = squares / frames
+    whole = (variance + (mean - centre).square()).mean().sqrt()
+    if whole == 0:
+        raise ArtifactError(f"{mel}: all mel values of the training split are {float(centre)}: the clips are silent")
+    if p.statistics == "global":
+        mean, std = centre.expand_as(mean), whole.expand_as(mean)
+    else:
+        std = variance.sqrt().clamp(min=LEAST * whole)
+    write_json(out, {"mean": mean.tolist(), "std": std.tolist(), "frames": frames, "clips": len(ids)})

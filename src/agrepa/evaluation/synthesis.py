@@ -81,5 +81,5 @@ def run(
             start = clip_noise(batch, scale, int(seed), "synthesis")
             mels = sample(model, batch, start, p.sampling)
             for clip, frames, valid in zip(batch.ids, mels, batch.mask, strict=True):
-                wave = sound(frames[valid].cpu() * dataset.std + dataset.mean)
+                wave = sound(dataset.log_mel(frames[valid].cpu()))
                 files.write_flac(out / f"{clip}.flac", wave, p.sample_rate)

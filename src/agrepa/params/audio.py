@@ -10,6 +10,8 @@ from agrepa.params.base import Count, Name, Nonnegative, Positive, Strict
 
 
 class Mel(Strict):
+    """The log-mel spectrogram, and whether it is standardised band by band or as a whole."""
+
     n_fft: Count
     hop: Count
     bands: Count
@@ -19,6 +21,7 @@ class Mel(Strict):
     norm: Literal["slaney"] | None
     padding: Literal["center", "same"]
     floor: Positive
+    statistics: Literal["bands", "global"]
 
     @field_validator("hop")
     @classmethod

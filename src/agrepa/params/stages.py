@@ -63,6 +63,10 @@ class MelSettings(Settings):
     shards: int
 
 
+class MelStatisticsSettings(Settings):
+    statistics: Literal["bands", "global"] = key("mel.statistics")
+
+
 class EncodeSettings(Settings):
     encoder: Encoder = key("encoders.{encoder}")
     sample_rate: int = key("corpora.sample_rate")

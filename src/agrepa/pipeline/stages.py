@@ -48,7 +48,7 @@ STAGES = {
     "manifest": Stage("agrepa.corpora.build_manifest:run", settings.CorporaSettings),
     "attribution": Stage("agrepa.corpora.attribution:run", settings.AttributionSettings, named=(CORPORA,)),
     "mel": Stage("agrepa.data.mel_features:run", settings.MelSettings),
-    "mel_statistics": Stage("agrepa.data.mel_statistics:run"),
+    "mel_statistics": Stage("agrepa.data.mel_statistics:run", settings.MelStatisticsSettings),
     "encode": Stage("agrepa.encoders.extract:run", settings.EncodeSettings, named=("agrepa.encoders.{encoders.{encoder}.kind}",)),
     "index": Stage("agrepa.artifacts.features:index"),
     "codebook": Stage("agrepa.tokens.codebook:run", settings.CodebookSettings),
