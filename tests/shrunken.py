@@ -32,6 +32,7 @@ SHRUNK: dict[str, Any] = {
     "model": {"depth": 4, "width": 32, "heads": 2, "token_width": 16, "head_width": 16, "conv_kernel": 5},
     "training": {
         "batch_frames": 600,
+        "crop_frames": 64,
         "warmup_steps": 6,
         "arm_steps": 4,
         "log_every": 2,

@@ -76,6 +76,7 @@ def small(demo):
     data["model"] |= {"depth": 4, "width": 16, "heads": 2, "token_width": 8, "head_width": 8, "conv_kernel": 3, "dropout": 0.1}
     data["training"] |= {
         "batch_frames": 120,
+        "crop_frames": 24,
         "warmup_steps": 8,
         "arm_steps": 4,
         "log_every": 2,

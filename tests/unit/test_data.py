@@ -1,5 +1,6 @@
 """What training reads: batches, their order on one and on several processes, and the randomness of a step."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -10,7 +11,7 @@ from agrepa.artifacts.features import index, write_shard
 from agrepa.data.batch_sampler import BatchSampler, pack
 from agrepa.data.collate import collate
 from agrepa.data.dataset import Dataset
-from agrepa.data.noise import clip_noise, draw
+from agrepa.data.noise import clip_noise, crops, draw
 from agrepa.errors import ArtifactError
 from agrepa.model.conditioning import at_positions
 from agrepa.params.stages import ModelSettings, Settings
@@ -39,9 +40,46 @@ def test_the_order_depends_on_seed_and_step_alone_and_covers_every_epoch():
 @pytest.mark.parametrize("start", [0, 5, 13])
 def test_processes_share_the_batches_of_each_step_among_them(start):
     alone = list(itertools.islice(BatchSampler(FRAMES, 64, seed=3).steps(3 * start), 30))
-    ranks = [BatchSampler(FRAMES, 64, 3, rank, 3).steps(start) for rank in range(3)]
+    ranks = [BatchSampler(FRAMES, 64, 3, rank=rank, world=3).steps(start) for rank in range(3)]
     together = [batch for _ in range(10) for batch in (next(rank) for rank in ranks)]
     assert together == alone
+
+
+def test_an_epoch_sees_a_share_of_the_thinned_clips_and_another_one_each_time():
+    thinned = [f"c{i}" for i in range(10)]
+    sampler = BatchSampler(FRAMES, 64, 3, thinned=thinned, share=0.3)
+    seen = [set(itertools.chain(*sampler.epoch(number))) & set(thinned) for number in range(20)]
+    assert {len(clips) for clips in seen} == {3}
+    assert set().union(*seen) == set(thinned)
+    assert all(len(list(itertools.chain(*sampler.epoch(number)))) == 23 for number in range(3))
+    assert BatchSampler(FRAMES, 64, 3, thinned=thinned, share=0.01).clips(0) != sorted(set(FRAMES) - set(thinned))
+    assert BatchSampler(FRAMES, 64, 3, thinned=thinned).epoch(1) == BatchSampler(FRAMES, 64, 3).epoch(1)
+
+
+def test_crops_are_drawn_for_each_clip_by_itself_and_reach_every_place():
+    frames = {"short": 9, "equal": 10, "long": 13}
+    drawn = [crops(frames, 10, 0, step) for step in range(60)]
+    assert all(set(windows) == {"long"} for windows in drawn)
+    assert {windows["long"] for windows in drawn} == {(first, first + 10) for first in range(4)}
+    assert crops({"long": 13}, 10, 0, 7) == drawn[7]
+    assert crops(frames, None, 0, 0) == {}
+
+
+def test_a_crop_is_that_part_of_the_clip_with_its_tokens_and_teacher_in_place(dataset):
+    clip = max(("clip_0", "clip_1", "clip_2"), key=dataset.mel.frames.get)
+    frames = dataset.mel.frames[clip]
+    whole = dataset.batch([clip])
+    for first in range(frames - 5):
+        batch = dataset.batch([clip], windows={clip: (first, first + 5)})
+        assert torch.equal(batch.mel[0], whole.mel[0, first : first + 5])
+        assert batch.mask.all()
+        values = [at_positions(b.condition.tokens.float(), b.condition.positions) for b in (whole, batch)]
+        assert torch.allclose(values[1][0], values[0][0, first : first + 5], atol=1e-4)
+        assert batch.condition.tokens.shape[1] <= 7
+        (name,) = batch.teacher_frames
+        placed = [at_positions(b.teacher_frames[name].values, b.teacher_frames[name].positions) for b in (whole, batch)]
+        assert torch.allclose(placed[1][0], placed[0][0, first : first + 5], atol=1e-5)
+        assert torch.equal(batch.teacher_vectors[name], whole.teacher_vectors[name])
 
 
 def test_batches_normalise_pad_and_route_teachers(dataset):
@@ -141,9 +179,22 @@ def test_what_is_drawn_for_a_clip_is_the_same_in_every_batch(small, settings_of,
         alone = draw(p, dataset.batch(["clip_3"]), 0, step)
         together = draw(p, dataset.batch(["clip_0", "clip_2", "clip_3"]), 0, step)
         frames = dataset.mel.frames["clip_3"]
-        assert alone.t[0] == together.t[2]
         assert torch.equal(alone.eps[0], together.eps[2, :frames])
         assert torch.equal(alone.condition.reference[0], together.condition.reference[2, :frames])
         assert alone.condition.dropped[0] == together.condition.dropped[2]
         assert (together.eps[~dataset.batch(["clip_0", "clip_2", "clip_3"]).mask] == 0).all()
         assert len(set(together.t.tolist())) == 3
+        reordered = draw(p, dataset.batch(["clip_3", "clip_0", "clip_2"]), 0, step)
+        assert reordered.t.tolist() == together.t[[2, 0, 1]].tolist()
+        free = dataclasses.replace(p, training=p.training.model_copy(update={"stratified_times": False}))
+        assert draw(free, dataset.batch(["clip_3"]), 0, step).t == draw(free, dataset.batch(["clip_0", "clip_3"]), 0, step).t[1]
+
+
+def test_stratified_times_share_out_the_interval_and_are_uniform_for_each_clip(small, settings_of, dataset):
+    p = settings_of(ModelSettings, small)
+    ids = [f"clip_{i}" for i in range(5)]
+    times = torch.stack([draw(p, dataset.batch(ids), 0, step).t for step in range(200)])
+    assert torch.equal((times.sort(1).values * 5).long(), torch.arange(5).expand(200, 5))
+    counts = torch.histc(times[:, 0], 5, 0, 1)
+    assert counts.min() > 20, "the place of a clip differs from step to step"
+    assert times[:, 0].mean() == pytest.approx(0.5, abs=0.07)

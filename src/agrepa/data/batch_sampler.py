@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 
 import numpy as np
@@ -24,22 +24,37 @@ class BatchSampler:
     Args:
         frames: clip -> mel frames.
         batch_frames: mel frames of one batch, padding included.
+        thinned, share: clips of which each epoch sees only this part, another one every time.
         rank, world: which of how many processes this is: a step takes the next ``world`` batches, one for each process.
     """
 
     JITTER = 0.2  # relative noise on lengths before sorting, so that batches differ between epochs
 
-    def __init__(self, frames: dict[str, int], batch_frames: int, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        frames: dict[str, int],
+        batch_frames: int,
+        seed: int,
+        *,
+        thinned: Collection[str] = (),
+        share: float = 1.0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         self.frames, self.batch_frames, self.seed, self.rank, self.world = frames, batch_frames, seed, rank, world
-        self.clips = sorted(frames)
+        self.thinned, self.share = sorted(thinned), share
+
+    def clips(self, number: int) -> list[str]:
+        """The clips of one epoch, sorted: of those that are thinned, a share drawn by (seed, epoch), at least one."""
+        kept = max(round(self.share * len(self.thinned)), 1)
+        order = np.random.default_rng([self.seed, number, 1]).permutation(len(self.thinned))
+        return sorted({*self.frames} - {self.thinned[i] for i in order[kept:]})
 
     def epoch(self, number: int) -> list[list[str]]:
         """All batches of one epoch, of all processes, in order."""
-        rng = np.random.default_rng([self.seed, number])
-        length = np.array([self.frames[clip] for clip in self.clips]) * rng.uniform(
-            1 - self.JITTER, 1 + self.JITTER, len(self.clips)
-        )
-        groups = pack([self.clips[i] for i in np.argsort(length, kind="stable")], self.frames, self.batch_frames)
+        rng, clips = np.random.default_rng([self.seed, number]), self.clips(number)
+        length = np.array([self.frames[clip] for clip in clips]) * rng.uniform(1 - self.JITTER, 1 + self.JITTER, len(clips))
+        groups = pack([clips[i] for i in np.argsort(length, kind="stable")], self.frames, self.batch_frames)
         return [groups[i] for i in rng.permutation(len(groups))]
 
     def steps(self, start: int) -> Iterator[list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,28 +14,8 @@ from agrepa.domains import DOMAINS
 from agrepa.model.conditioning import Condition
 from agrepa.tokens.sequence import PAD
 
-
-@dataclass
-class Example:
-    """One clip as the model sees it.
-
-    Attributes:
-        mel: normalised log-mel ``[T, M]``.
-        tokens: ids ``[N, S]``.
-        positions: where each mel frame lies on the token axis ``[T]``.
-        domain: one of DOMAINS.
-        teacher_vector: the teacher's vector of the clip ``[1, D_T]``, where it was asked for.
-        teacher_frames: the teacher's frames ``[F, D_T]``, where they were asked for, and where each mel frame lies on their
-            axis ``[T]``.
-    """
-
-    id: str
-    mel: Tensor
-    tokens: Tensor
-    positions: Tensor
-    domain: str
-    teacher_vector: Tensor | None = None
-    teacher_frames: tuple[Tensor, Tensor] | None = None
+if TYPE_CHECKING:
+    from agrepa.data.example import Example
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,8 @@ from agrepa.artifacts.features import FeatureStore
 from agrepa.artifacts.files import read_json
 from agrepa.corpora import manifest as manifests
 from agrepa.data.batch_sampler import pack
-from agrepa.data.collate import Batch, Example, collate
+from agrepa.data.collate import Batch, collate
+from agrepa.data.example import Example, Window
 from agrepa.domains import DOMAINS
 from agrepa.model.conditioning import frame_positions
 
@@ -98,6 +99,10 @@ class Dataset(data.Dataset[Example]):
         """Every clip of a split, in manifest order."""
         return list(self.table.id[self.table.split == split])
 
+    def frames(self, ids: Iterable[str], at_most: int | None = None) -> dict[str, int]:
+        """Mel frames of clips, where they are cropped at most ``at_most``."""
+        return {clip: min(self.mel.frames[clip], at_most or self.mel.frames[clip]) for clip in ids}
+
     def teacher_widths(self) -> dict[str, int]:
         """Width of each domain's target vector."""
         return self._widths(self.teacher_vectors)
@@ -110,14 +115,19 @@ class Dataset(data.Dataset[Example]):
         first = {domain: self.table.id[self.table.domain == domain].iloc[0] for domain in features}
         return {domain: int(features[domain][clip].shape[-1]) for domain, clip in first.items()}
 
-    def batch(self, ids: list[str], tokens_of: dict[str, str] | None = None) -> Batch:
+    def batch(
+        self, ids: list[str], tokens_of: dict[str, str] | None = None, windows: Mapping[str, Window] | None = None
+    ) -> Batch:
         """Collate clips.
 
         Args:
             ids: clip ids.
             tokens_of: clip -> the clip whose tokens it is conditioned on instead of its own (control).
+            windows: clip -> the mel frames to which it is cropped; a clip that is not there is whole.
         """
-        return collate([self.example(clip, clip if tokens_of is None else tokens_of[clip]) for clip in ids])
+        examples = [self.example(clip, clip if tokens_of is None else tokens_of[clip]) for clip in ids]
+        crops = windows or {}
+        return collate([e.window(*crops[e.id]) if e.id in crops else e for e in examples])
 
     def in_batches(self, ids: Iterable[str], batch_frames: int, tokens_of: dict[str, str] | None = None) -> Iterator[Batch]:
         """Batches over ``ids`` sorted by length, each of at most ``batch_frames`` padded frames (or one clip)."""

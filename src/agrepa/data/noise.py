@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from agrepa.seeding import generator
 
 if TYPE_CHECKING:
     from agrepa.data.collate import Batch
+    from agrepa.data.example import Window
     from agrepa.params.stages import ModelSettings
 
 
@@ -44,14 +46,34 @@ class Draw:
         return replace(self, t=self.t.to(device), eps=self.eps.to(device), condition=self.condition.to(device))
 
 
+def crops(frames: Mapping[str, int], crop_frames: int | None, seed: int, step: int) -> dict[str, Window]:
+    """The window of ``crop_frames`` mel frames of each longer clip, drawn from the stream (seed, step, clip).
+
+    Args:
+        frames: clip -> its mel frames.
+        crop_frames: None crops nothing.
+    """
+    windows = {}
+    for clip, count in frames.items():
+        if crop_frames is not None and count > crop_frames:
+            first = int(torch.randint(count - crop_frames + 1, (1,), generator=generator(seed, "crop", step, clip)))
+            windows[clip] = first, first + crop_frames
+    return windows
+
+
 def draw(p: ModelSettings, batch: Batch, seed: int, step: int) -> Draw:
     """Draw t, eps, condition dropout and reference prefixes of each clip from the stream (seed, step, clip).
 
-    So a clip's draw is the same for every arm and whatever batch, place in it or process it comes to.
+    So a clip's draw is the same for every arm and whatever batch, place in it or process it comes to. Stratified times are the
+    exception that lies in their nature: of a batch of B clips, each has a B-th of [0, 1] to itself, t = (place + u) / B. u and
+    the lots by which places are given out are the clips' own draws, so t depends on which clips share a batch, not on their
+    order, nor on other batches of the step. Every clip's t is uniform on [0, 1] either way.
     """
     training, lengths = p.training, batch.mask.sum(1)
     streams = [generator(seed, "step", step, clip) for clip in batch.ids]
-    t, drops, hides, part = torch.stack([torch.rand(4, generator=stream) for stream in streams]).unbind(1)
+    t, lots, drops, hides, part = torch.stack([torch.rand(5, generator=stream) for stream in streams]).unbind(1)
+    if training.stratified_times:
+        t = (lots.argsort(stable=True).argsort() + t) / len(t)
     eps = torch.zeros_like(batch.mel)
     for i, (stream, frames) in enumerate(zip(streams, lengths.tolist(), strict=True)):
         eps[i, :frames] = p.flow.noise_scale * torch.randn((frames, batch.mel.shape[2]), generator=stream)

@@ -22,6 +22,9 @@ class Teachers(Strict):
 
 class Training(Strict):
     batch_frames: Count
+    crop_frames: Count | None
+    stratified_times: bool
+    audio_share: Annotated[float, Field(gt=0, le=1)]
     learning_rate: Positive
     lr_warmup_steps: Whole
     weight_decay: Nonnegative
@@ -41,6 +44,13 @@ class Training(Strict):
     checkpoint_every: Count
     snapshot_every: Count
     validation_times: Filled[Fraction]
+
+    @field_validator("crop_frames")
+    @classmethod
+    def _fits_a_batch(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and value > info.data.get("batch_frames", value):
+            raise ValueError(f"must be at most batch_frames {info.data['batch_frames']}: a crop has to fit into a batch")
+        return value
 
     @field_validator("bit_c_weight")
     @classmethod

@@ -17,7 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from agrepa.artifacts.files import read_table, write_table
 from agrepa.data.batch_sampler import BatchSampler
-from agrepa.data.noise import draw
+from agrepa.data.noise import crops, draw
 from agrepa.errors import AgrepaError
 from agrepa.model.backbone import Backbone
 from agrepa.progress import track
@@ -132,9 +132,18 @@ class Trainer:
 
     def batches(self) -> Iterator[list[str]]:
         """Clips of the batches from this step on."""
-        frames = {clip: self.dataset.mel.frames[clip] for clip in self.dataset.of_split("train")}
-        rank, world = self.fabric.global_rank, self.fabric.world_size
-        return BatchSampler(frames, self.p.training.batch_frames, self.seed, rank, world).steps(self.step)
+        training, table = self.p.training, self.dataset.table
+        frames = self.dataset.frames(self.dataset.of_split("train"), training.crop_frames)
+        sampler = BatchSampler(
+            frames,
+            training.batch_frames,
+            self.seed,
+            thinned=[clip for clip in frames if table.domain[clip] == "audio"],
+            share=training.audio_share,
+            rank=self.fabric.global_rank,
+            world=self.fabric.world_size,
+        )
+        return sampler.steps(self.step)
 
     def fit(self, hook: Hook | None = None) -> None:
         """Train up to ``stop``.
@@ -169,7 +178,8 @@ class Trainer:
         torch.manual_seed(generator(self.seed, "dropout", step).initial_seed())
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batch = self.dataset.batch(ids)
+        windows = crops(self.dataset.frames(ids), self.p.training.crop_frames, self.seed, step)
+        batch = self.dataset.batch(ids, windows=windows)
         drawn = draw(self.p, batch, self.seed, step).to(self.fabric.device)
         losses = self.module(batch.to(self.fabric.device), drawn)
         if not torch.isfinite(losses["total"]):

@@ -1,0 +1,45 @@
+"""One clip as the model sees it, and a window of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Window = tuple[int, int]
+"""The mel frames from the first number up to and without the second."""
+
+
+@dataclass
+class Example:
+    """One clip as the model sees it.
+
+    Attributes:
+        mel: normalised log-mel ``[T, M]``.
+        tokens: ids ``[N, S]``.
+        positions: where each mel frame lies on the token axis ``[T]``.
+        domain: one of DOMAINS.
+        teacher_vector: the teacher's vector of the clip ``[1, D_T]``, where it was asked for.
+        teacher_frames: the teacher's frames ``[F, D_T]``, where they were asked for, and where each mel frame lies on their
+            axis ``[T]``.
+    """
+
+    id: str
+    mel: Tensor
+    tokens: Tensor
+    positions: Tensor
+    domain: str
+    teacher_vector: Tensor | None = None
+    teacher_frames: tuple[Tensor, Tensor] | None = None
+
+    def window(self, first: int, end: int) -> Example:
+        """The mel frames ``[first, end)`` with the tokens between which they lie. The teacher's vector stays that of the clip."""
+        places = self.positions[first:end]
+        low, high = int(places[0]), int(places[-1]) + 2
+        framed = self.teacher_frames
+        if framed is not None:
+            framed = framed[0], framed[1][first:end]
+        mel, tokens = self.mel[first:end], self.tokens[low:high]
+        return replace(self, mel=mel, tokens=tokens, positions=places - low, teacher_frames=framed)
