@@ -29,7 +29,7 @@ SHRUNK: dict[str, Any] = {
         "test": {"speech": 5, "audio": 5},
     },
     "tokens": {name: {"vocabulary": 16, "iterations": 3} for name in ("speech", "audio", "second_speech", "second_audio")},
-    "model": {"depth": 4, "width": 32, "heads": 2, "token_width": 16, "head_width": 16, "conv_kernel": 5},
+    "model": {"depth": 4, "width": 32, "heads": 2, "token_width": 16, "head_width": 16, "conv_kernel": 5, "front": {"blocks": 1}},
     "training": {
         "batch_frames": 600,
         "crop_frames": 64,

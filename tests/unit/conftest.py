@@ -16,8 +16,12 @@ from agrepa.model.conditioning import Condition, frame_positions
 from agrepa.params.model import Model
 from agrepa.params.stages import Settings
 from agrepa.pipeline.keys import fill, lookup
+from agrepa.tokens.codebook import Codebook
+from agrepa.tokens.sequence import table_streams
 
 BANDS, VOCABULARIES = 10, [11, 7]
+SIZES = {"kind": "dit", "depth": 5, "width": 24, "heads": 4, "ff_mult": 2, "conv_kernel": 5, "dropout": 0.1, "token_width": 8}
+SIZES |= {"head_width": 16, "front": {"blocks": 2, "kernel": 3, "expansion": 2}, "preconditioned": False, "tables": "random"}
 SMALL_BANDS = 6
 
 
@@ -52,10 +56,15 @@ def stirred():
 
 
 @pytest.fixture
+def sizes():
+    """The settings of ``model`` as data."""
+    return dict(SIZES)
+
+
+@pytest.fixture
 def model():
     torch.manual_seed(0)
-    settings = Model(kind="dit", depth=5, width=24, heads=4, ff_mult=2, conv_kernel=5, dropout=0.1, token_width=8, head_width=16)
-    return stir(build(settings, BANDS, VOCABULARIES))
+    return stir(build(Model.model_validate(SIZES), BANDS, VOCABULARIES))
 
 
 @pytest.fixture
@@ -74,6 +83,7 @@ def small(demo):
     data = demo.model_dump(mode="json")
     data["mel"]["bands"] = SMALL_BANDS
     data["model"] |= {"depth": 4, "width": 16, "heads": 2, "token_width": 8, "head_width": 8, "conv_kernel": 3, "dropout": 0.1}
+    data["model"]["front"] = {"blocks": 1, "kernel": 3, "expansion": 2}
     data["training"] |= {
         "batch_frames": 120,
         "crop_frames": 24,
@@ -99,6 +109,17 @@ def settings(kind, experiment, **wildcards):
 @pytest.fixture
 def settings_of():
     return settings
+
+
+@pytest.fixture
+def codebooks(small, tmp_path):
+    """Files of random codebooks, one for each stream of the small experiment and each of another width."""
+    rng, paths = np.random.default_rng(1), []
+    for width, stream in enumerate((name for table in table_streams(small.tokens) for name in table), 5):
+        centres = rng.standard_normal((getattr(small.tokens, stream).vocabulary, 2 * width)).astype(np.float32)
+        paths.append(tmp_path / f"codebook-{stream}.safetensors")
+        Codebook(stream, np.zeros(2 * width, np.float32), np.ones(2 * width, np.float32), centres).save(paths[-1])
+    return paths
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def make(small, settings_of, dataset, stirred):
         rows = small.rows | {"ag_repa": small.rows["ag_repa"].model_copy(update=kinds)}
         p = settings_of(ArmSettings, small.model_copy(update={"rows": rows}), arm="ag_repa")
         torch.manual_seed(0)
-        backbone = stirred(build(p.model, p.mel.bands, [14, 4]))
+        backbone = stirred(build(p.model, p.mel.bands, [14, 4], noise_scale=p.flow.noise_scale))
         return p, backbone, supervision.build(p, SELECTION, backbone, dataset)
 
     return build_arm

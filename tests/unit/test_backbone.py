@@ -13,7 +13,7 @@ from agrepa.data.dataset import Dataset
 from agrepa.evaluation.synthesis import sample
 from agrepa.job import State
 from agrepa.model.ablation import fog_a, relative_change
-from agrepa.model.backbone import Backbone, build, pool
+from agrepa.model.backbone import Backbone, Preconditioned, build, pool
 from agrepa.params.stages import ArmSettings, FogASettings, FogATrendSettings, SelectSettings, WarmupSettings
 from agrepa.probes import fog_a as probe
 from agrepa.probes import fog_a_trend
@@ -103,6 +103,18 @@ def test_relative_change_by_hand():
     assert float(relative_change(gated, full, mask, "squared_l2")) == pytest.approx(9 / 25)
 
 
+def test_fog_a_of_a_preconditioned_model_is_over_the_velocity_or_over_the_network_alone(model, inputs):
+    whole = Preconditioned(model, 0.5).eval()
+    assert torch.allclose(fog_a(whole, *inputs, denominator="network"), fog_a(model, *inputs), rtol=1e-4)
+    with torch.no_grad():
+        full, *gated = whole.ablated(*inputs)
+    expected = torch.stack([relative_change(one, full, inputs[3], "l2") for one in gated])
+    found = fog_a(whole, *inputs)
+    assert torch.allclose(found, expected)
+    assert not torch.allclose(found, fog_a(model, *inputs), rtol=0.05)
+    assert torch.equal(fog_a(model, *inputs, denominator="network"), fog_a(model, *inputs)), "all of it is the network's"
+
+
 def test_pooling_ignores_padding():
     h, mask = torch.ones(1, 4, 2), torch.tensor([[True, True, False, False]])
     h[:, 2:] = 99
@@ -136,14 +148,14 @@ def two_lines(tmp_path, monkeypatch, small):
     sys.modules.pop("agrepa.model.two_lines", None)
 
 
-def test_a_second_backbone_goes_through_warm_up_fog_a_training_and_sampling(two_lines, settings_of, features, tmp_path):
+def test_a_second_backbone_goes_through_the_whole_method(two_lines, settings_of, features, codebooks, tmp_path):
     sources, targets = features["sources"], features["targets"]
     probes = two_lines.probes.model_copy(update={"fog_a": two_lines.probes.fog_a.model_copy(update={"clips": 3})})
     experiment = two_lines.model_copy(update={"probes": probes})
     p = settings_of(WarmupSettings, experiment)
     start, snapshots = tmp_path / "warmup.safetensors", tmp_path / "snapshots"
     made = {"checkpoint": start, "log": tmp_path / "log.parquet", "snapshots": snapshots}
-    warmup.run(p, **sources, targets=targets, state=State(tmp_path / "state", "1"), **made)
+    warmup.run(p, **sources, codebooks=codebooks, targets=targets, state=State(tmp_path / "state", "1"), **made)
 
     measured = tmp_path / "fog_a.json"
     probe.run(settings_of(FogASettings, experiment), warmup=start, **sources, out=measured)
@@ -170,7 +182,7 @@ def test_a_second_backbone_goes_through_warm_up_fog_a_training_and_sampling(two_
         log=tmp_path / "arm.parquet",
     )
     dataset = Dataset(p, **sources)
-    network = build(p.model, p.mel.bands, vocabularies(p.tokens))
+    network = build(p.model, p.mel.bands, vocabularies(p.tokens), noise_scale=p.flow.noise_scale)
     assert network.kinds == ["down", "down", "up", "up"]
     batch = dataset.batch(dataset.first("validation", "speech", 2))
     mel = sample(load_average(trained, network, "backbone."), batch, torch.randn_like(batch.mel), experiment.evaluation.sampling)
@@ -180,7 +192,8 @@ def test_a_second_backbone_goes_through_warm_up_fog_a_training_and_sampling(two_
 
 def test_a_backbone_without_a_short_cut_is_ablated_by_its_definition(two_lines, settings_of, features):
     p = settings_of(WarmupSettings, two_lines)
-    network = build(p.model, p.mel.bands, vocabularies(p.tokens)).eval()
+    plain = p.model.model_copy(update={"preconditioned": False})
+    network = build(plain, p.mel.bands, vocabularies(p.tokens)).eval()
     batch = Dataset(p, **features["sources"]).batch(["clip_16", "clip_18"])
     arguments = batch.mel, torch.tensor([0.3, 0.7]), batch.condition, batch.mask
     found = fog_a(network, *arguments)

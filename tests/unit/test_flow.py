@@ -8,6 +8,7 @@ from torchdiffeq import odeint
 
 from agrepa.flow import path, sampler
 from agrepa.flow.loss import flow_matching_loss
+from agrepa.flow.preconditioning import coefficients
 from agrepa.seeding import generator
 
 
@@ -26,6 +27,18 @@ def test_loss_is_the_mean_square_over_valid_frames_only():
     predicted[0, 2:] = 1e6
     mask = torch.tensor([[True, True, False, False], [True, True, True, True]])
     assert flow_matching_loss(predicted, target, mask).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0])
+def test_preconditioning_is_the_regression_of_the_velocity_on_x_t_and_leaves_unit_variance(scale):
+    torch.manual_seed(0)
+    x, eps = torch.randn(1, 100_000, dtype=torch.float64), scale * torch.randn(1, 100_000, dtype=torch.float64)
+    for t in (0.0, 0.2, 0.5, 0.9, 1.0):
+        times = torch.tensor([t], dtype=torch.float64)
+        x_t, u = path.interpolate(x[..., None], eps[..., None], times)[..., 0], path.velocity(x, eps)
+        skip, out = coefficients(times, scale)
+        assert float(skip) == pytest.approx(float((u * x_t).mean() / x_t.square().mean()), abs=0.02)
+        assert float(((u - skip * x_t) / out).std()) == pytest.approx(1, rel=0.01)
 
 
 def test_keyed_generators_depend_on_the_key_alone():

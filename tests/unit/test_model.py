@@ -4,23 +4,18 @@ import numpy as np
 import pytest
 import torch
 
+from agrepa.errors import ParamsError
+from agrepa.flow.preconditioning import coefficients
+from agrepa.model.backbone import build
 from agrepa.model.conditioning import Condition, frame_positions
 from agrepa.model.dit import DiT
+from agrepa.model.front import Front
+from agrepa.params import model as schema
 from agrepa.params.model import Model
 
 
-def test_an_untrained_model_predicts_zero(make_condition):
-    sizes = {
-        "depth": 2,
-        "width": 8,
-        "heads": 2,
-        "ff_mult": 2,
-        "conv_kernel": 3,
-        "dropout": 0.0,
-        "token_width": 4,
-        "head_width": 4,
-    }
-    fresh = DiT(Model(kind="dit", **sizes), 10, [11, 7])
+def test_an_untrained_model_predicts_zero(make_condition, sizes):
+    fresh = DiT(Model.model_validate(sizes), 10, [11, 7])
     c = make_condition([4], [3], 4)
     out = fresh(torch.randn(1, 4, 10), torch.tensor([0.3]), c, torch.ones(1, 4, dtype=torch.bool))
     assert torch.equal(out, torch.zeros(1, 4, 10))
@@ -111,3 +106,49 @@ def test_frame_positions_are_linear_interpolation_in_seconds(frame_rate, token_r
     token_times, frame_times = first + np.arange(tokens) / token_rate, frame_first + np.arange(frames) / frame_rate
     expected = np.interp(frame_times, token_times, np.arange(tokens))
     assert np.allclose(frame_positions(frames, frame_rate, tokens, token_rate, *firsts).numpy(), expected, atol=1e-5)
+
+
+def test_a_front_of_no_blocks_changes_nothing_and_has_no_weights():
+    front, h = Front(schema.Front(blocks=0, kernel=7, expansion=3), 8), torch.randn(2, 5, 8)
+    assert front(h, torch.ones(2, 5, dtype=torch.bool)) is h
+    assert not list(front.parameters())
+
+
+def test_a_front_equals_its_formula_and_sees_no_padding():
+    torch.manual_seed(0)
+    front = Front(schema.Front(blocks=2, kernel=3, expansion=2), 8)
+    for block in front.blocks:
+        torch.nn.init.normal_(block.scale)
+        torch.nn.init.normal_(block.shift)
+    h, mask = torch.randn(2, 6, 8), torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
+    found = front(h, mask)
+    assert (found[1, 4:] == 0).all()
+    for i, length in enumerate((6, 4)):
+        x = h[i, :length]
+        for block in front.blocks:
+            padded = torch.cat([torch.zeros(1, 8), x, torch.zeros(1, 8)])
+            weight = block.conv.weight[:, 0]
+            mixed = torch.stack([(padded[j : j + 3].T * weight).sum(1) for j in range(length)]) + block.conv.bias
+            inner = torch.nn.functional.gelu(block.expand(torch.nn.functional.layer_norm(mixed, (8,), eps=1e-6)))
+            size = inner.square().sum(0).sqrt()
+            x = x + block.reduce(inner + block.scale * inner * size / size.mean() + block.shift)
+        assert torch.allclose(found[i, :length], x, atol=1e-4)
+
+
+def test_a_preconditioned_model_begins_as_the_best_linear_guess_and_adds_the_network(sizes, inputs, stirred):
+    settings = Model.model_validate(sizes | {"preconditioned": True})
+    model, (x, t, c, mask) = build(settings, 10, [11, 7], noise_scale=0.5).eval(), inputs
+    skip, out = (value[:, None, None] for value in coefficients(t, 0.5))
+    assert torch.equal(model(x, t, c, mask), skip * x)
+    stirred(model)
+    states, gates = {}, torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0])
+    found = model(x, t, c, mask, gates=gates, states=states)
+    assert torch.allclose(found, skip * x + out * model.network(x, t, c, mask, gates=gates))
+    assert sorted(states) == [0, 1, 2, 3, 4, 5]
+    assert torch.allclose(list(model.ablated(x, t, c, mask))[2][mask], found[mask], atol=1e-5)
+    assert torch.equal(model.given(x, t), skip * x)
+    assert model.tokens is model.network.tokens and model.unit(2) is model.network.blocks[1]
+    names = [name for name, _ in model.named_parameters()]
+    assert len(names) == len(set(names)) == len(model.state_dict())
+    with pytest.raises(ParamsError, match=r"flow\.noise_scale"):
+        build(settings, 10, [11, 7])

@@ -71,7 +71,7 @@ def inputs(tmp_path: Path, small: Experiment) -> dict[str, Path]:
         places[name] = tmp_path / f"{name}.parquet"
         index(Settings(), store="mel", shards=[tmp_path / f"{name}.safetensors"], out=places[name])
     torch.manual_seed(0)
-    backbone = build(small.model, small.mel.bands, vocabularies(small.tokens))
+    backbone = build(small.model, small.mel.bands, vocabularies(small.tokens), noise_scale=0.5)
     weights = {f"ema.backbone.{name}": 0.1 * torch.randn_like(value) for name, value in backbone.named_parameters()}
     save_file(weights | {"ema.supervision.heads.speech_1.weight": torch.zeros(1)}, tmp_path / "checkpoint.safetensors")
     places["checkpoint"] = tmp_path / "checkpoint.safetensors"

@@ -14,6 +14,7 @@ from agrepa.errors import AgrepaError, ArtifactError
 from agrepa.job import State
 from agrepa.model.backbone import build
 from agrepa.params.stages import ArmSettings, WarmupSettings
+from agrepa.tokens.centres import tables
 from agrepa.training import arm as phase_two
 from agrepa.training import checkpoint, warmup
 from agrepa.training.objective import Objective
@@ -23,11 +24,12 @@ VOCABULARIES = [14, 4]
 
 
 @pytest.fixture
-def train_warmup(settings_of, features):
+def train_warmup(settings_of, features, codebooks):
     def train(experiment, folder):
         warmup.run(
             settings_of(WarmupSettings, experiment),
             **features["sources"],
+            codebooks=codebooks,
             targets=features["targets"],
             state=State(folder / "state", "test"),
             checkpoint=folder / "warmup.safetensors",
@@ -82,7 +84,7 @@ def killed_at(monkeypatch, update):
 
 def test_objective_adds_up_and_reaches_heads_and_tokens(small, settings_of, dataset, stirred):
     p = settings_of(ArmSettings, small, arm="ag_repa")
-    backbone = stirred(build(p.model, p.mel.bands, VOCABULARIES))
+    backbone = stirred(build(p.model, p.mel.bands, VOCABULARIES, noise_scale=p.flow.noise_scale))
     bit_c = BiTC(16, dataset.teacher_widths())
     term = supervision.build(p, {"speech": ([1, 3], [0.75, 0.25]), "audio": ([2], [1.0])}, backbone, dataset)
     objective = Objective(p.training, backbone, bit_c, term)
@@ -110,7 +112,9 @@ def test_objective_adds_up_and_reaches_heads_and_tokens(small, settings_of, data
 def interface(backbone, dataset, p, clip):
     """The pooled token interface of one clip, ``[1, D]``."""
     batch = dataset.batch([clip])
-    return backbone.tokens(batch.condition).mean(1)
+    states = {}
+    backbone(batch.mel, torch.zeros(1), batch.condition, batch.mask, states=states)
+    return states[0].mean(1)
 
 
 def test_learning_rate_rises_then_falls_to_zero(small):
@@ -149,6 +153,20 @@ def test_a_killed_run_resumes_to_the_same_bytes(small, train_warmup, tmp_path, m
     assert (killed / "state").exists(), "the state is left until the outputs are in their place"
 
 
+def test_tables_start_as_the_centres_or_at_random(small, train_warmup, codebooks, tmp_path):
+    rows = tables(codebooks, small.tokens, small.model.token_width)
+    still = small.model_copy(update={"training": small.training.model_copy(update={"learning_rate": 1e-12})})
+    random = still.model_copy(update={"model": small.model.model_copy(update={"tables": "random"})})
+    started, drawn = (load_tensors(train_warmup(p, tmp_path / name)) for name, p in (("one", still), ("two", random)))
+    for stream, start in enumerate(rows):
+        name = f"model.backbone.network.tokens.tables.{stream}.weight"
+        assert torch.allclose(started[name][:-1], start, atol=1e-5)
+        assert (started[name][-1].abs() < 1e-5).all(), "the null token starts as nothing"
+        assert not torch.allclose(drawn[name][:-1], start, atol=0.1)
+    proj = "model.backbone.network.proj_in.weight"
+    assert torch.allclose(started[proj], drawn[proj], atol=1e-6), "and nothing else starts otherwise"
+
+
 def test_the_state_of_another_job_is_discarded(small, train_warmup, tmp_path, capsys):
     train_warmup(small, tmp_path)
     saved = tmp_path / "state" / "checkpoint.safetensors"
@@ -168,7 +186,7 @@ def test_arms_start_from_the_warm_up_and_differ_only_by_their_selection(small, t
     base, again, aligned = (load_tensors(made[a]) for a in ("base", "again", "aligned"))
     assert checkpoint.meta(made["base"])["step"] == 12
     assert all(torch.equal(base[k], again[k]) for k in base)
-    assert not torch.equal(base["model.backbone.proj_in.weight"], aligned["model.backbone.proj_in.weight"])
+    assert not torch.equal(base["model.backbone.network.proj_in.weight"], aligned["model.backbone.network.proj_in.weight"])
     assert any(k.startswith("model.supervision.heads.speech_2") for k in aligned)
     assert not any(k.startswith("ema.supervision") for k in aligned), "a head is never evaluated"
     assert aligned["averaged.updates"] == 12
@@ -176,8 +194,10 @@ def test_arms_start_from_the_warm_up_and_differ_only_by_their_selection(small, t
     at_start = ("validation_flow", 8)
     warm = pd.read_parquet(tmp_path / "log.parquet").set_index(["series", "step"]).value[at_start]
     assert logs["base"][at_start] == logs["aligned"][at_start] == warm
-    loaded = checkpoint.load_average(made["aligned"], build(small.model, small.mel.bands, VOCABULARIES), "backbone.")
-    assert torch.equal(loaded.proj_in.weight, aligned["ema.backbone.proj_in.weight"])
+    loaded = checkpoint.load_average(
+        made["aligned"], build(small.model, small.mel.bands, VOCABULARIES, noise_scale=0.5), "backbone."
+    )
+    assert torch.equal(loaded.network.proj_in.weight, aligned["ema.backbone.network.proj_in.weight"])
 
 
 def with_arm(experiment, row, **changes):
@@ -228,9 +248,9 @@ def test_a_checkpoint_of_other_params_is_refused(small, train_warmup, tmp_path):
     start = train_warmup(small, tmp_path)
     wider = small.model.model_copy(update={"width": 32})
     with pytest.raises(ArtifactError, match="does not fit the model"):
-        checkpoint.load_average(start, build(wider, small.mel.bands, VOCABULARIES), "backbone.")
+        checkpoint.load_average(start, build(wider, small.mel.bands, VOCABULARIES, noise_scale=0.5), "backbone.")
     with pytest.raises(ArtifactError, match="has no weights for"):
-        checkpoint.load_average(start, build(small.model, small.mel.bands, VOCABULARIES), "network.")
+        checkpoint.load_average(start, build(small.model, small.mel.bands, VOCABULARIES, noise_scale=0.5), "network.")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(small, train_warmup, tmp_path):

@@ -4,6 +4,7 @@
 use rule stage as warmup with:
     input:
         **CLIPS,
+        codebooks=every(rules.codebook.output.out),
         targets=TARGETS,
     output:
         checkpoint=f"{WORK}/warmup/checkpoint.safetensors",

@@ -17,28 +17,40 @@ if TYPE_CHECKING:
 EPSILON = 1e-8
 
 
-def relative_change(gated: Tensor, full: Tensor, mask: Tensor, norm: str) -> Tensor:
+def relative_change(gated: Tensor, full: Tensor, mask: Tensor, norm: str, given: Tensor | None = None) -> Tensor:
     """||v^{\\k} - v|| / (||v|| + e) of each clip over its valid frames, ``[B]``.
 
     Args:
         gated, full: velocities ``[B, T, M]``.
         mask: ``[B, T]``, True at valid frames.
         norm: "l2", or "squared_l2" for the squared norms in both places.
+        given: what is taken from v in the denominator, ``[B, T, M]``.
     """
     valid = mask.unsqueeze(-1)
     change = ((gated - full) * valid).square().sum((1, 2))
-    size = (full * valid).square().sum((1, 2))
+    size = ((full if given is None else full - given) * valid).square().sum((1, 2))
     return change.sqrt() / (size.sqrt() + EPSILON) if norm == "l2" else change / (size + EPSILON)
 
 
 @torch.no_grad()
-def fog_a(backbone: Backbone, x: Tensor, t: Tensor, condition: Condition, mask: Tensor, norm: str = "l2") -> Tensor:
+def fog_a(
+    backbone: Backbone,
+    x: Tensor,
+    t: Tensor,
+    condition: Condition,
+    mask: Tensor,
+    norm: str = "l2",
+    denominator: str = "velocity",
+) -> Tensor:
     """FoG-A of every layer on one batch, ``[L, B]``.
 
     Args:
         backbone: in eval mode.
         x: x_t ``[B, T, M]``; t ``[B]``; mask ``[B, T]``.
+        denominator: "velocity", or "network" for the part of it that the network made: of v = c_skip x_t + c_out F the c_out F,
+            so that the ratio is ||F^{\\k} - F|| / ||F||.
     """
     velocities = backbone.ablated(x, t, condition, mask)
     full = next(velocities)
-    return torch.stack([relative_change(gated, full, mask, norm) for gated in velocities])
+    given = backbone.given(x, t) if denominator == "network" else None
+    return torch.stack([relative_change(gated, full, mask, norm, given) for gated in velocities])

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from agrepa.errors import ParamsError
+from agrepa.flow.preconditioning import coefficients
+
 if TYPE_CHECKING:
-    from agrepa.model.conditioning import Condition
+    from agrepa.model.conditioning import Condition, TokenEmbedding
     from agrepa.params.model import Model
 
 
@@ -21,11 +24,13 @@ class Backbone(nn.Module):
         depth: L. Layers count from 1 in the order in which they run.
         width: D, channels of every kept state.
         kinds: what kind of block each layer is, ``[L]`` names.
+        tokens: the token embedding, whose tables may be given a start.
     """
 
     depth: int
     width: int
     kinds: list[str]
+    tokens: TokenEmbedding
 
     def forward(
         self,
@@ -45,13 +50,17 @@ class Backbone(nn.Module):
             mask: True at valid frames ``[B, T]``.
             gates: m_1 … m_L ``[L]``; all 1 when absent.
             states: filled with h_l ``[B, T, D]``, the state after layer l, of every layer from 1, and with the token interface
-                as layer 0; all of them at mel frames.
+                as layer 0, as it enters the network; all of them at mel frames.
         """
         raise NotImplementedError
 
     def unit(self, layer: int) -> nn.Module:
         """The module whose parameters are those of f_l, layers from 1."""
         raise NotImplementedError
+
+    def given(self, x: Tensor, t: Tensor) -> Tensor | None:
+        """The part of the velocity that is there without any layer, ``[B, T, M]``; None where all of it is the network's."""
+        return None
 
     def ablated(self, x: Tensor, t: Tensor, condition: Condition, mask: Tensor) -> Iterator[Tensor]:
         """v, then v^{\\1}, …, v^{\\L}: the velocity with one layer gated off, ``[B, T, M]`` each.
@@ -65,14 +74,61 @@ class Backbone(nn.Module):
             yield self(x, t, condition, mask, gates=gates)
 
 
-def build(settings: Model, bands: int, vocabularies: list[int]) -> Backbone:
-    """The backbone of kind ``settings.kind``, a module of this package with a ``build`` of the same arguments.
+class Preconditioned(Backbone):
+    """v = c_skip(t) x_t + c_out(t) F with F any backbone, whose layers are this one's (see ``agrepa.flow.preconditioning``)."""
+
+    def __init__(self, network: Backbone, noise_scale: float) -> None:
+        super().__init__()
+        self.network, self.noise_scale = network, noise_scale
+        self.depth, self.width, self.kinds = network.depth, network.width, network.kinds
+
+    @property
+    def tokens(self) -> TokenEmbedding:  # type: ignore[override]
+        return self.network.tokens
+
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        condition: Condition,
+        mask: Tensor,
+        *,
+        gates: Tensor | None = None,
+        states: dict[int, Tensor] | None = None,
+    ) -> Tensor:
+        return self.velocity(x, t, self.network(x, t, condition, mask, gates=gates, states=states))
+
+    def velocity(self, x: Tensor, t: Tensor, f: Tensor) -> Tensor:
+        """v of x_t and F, ``[B, T, M]`` each."""
+        return self.given(x, t) + coefficients(t, self.noise_scale)[1][:, None, None] * f
+
+    def given(self, x: Tensor, t: Tensor) -> Tensor:
+        return coefficients(t, self.noise_scale)[0][:, None, None] * x
+
+    def unit(self, layer: int) -> nn.Module:
+        return self.network.unit(layer)
+
+    def ablated(self, x: Tensor, t: Tensor, condition: Condition, mask: Tensor) -> Iterator[Tensor]:
+        for f in self.network.ablated(x, t, condition, mask):
+            yield self.velocity(x, t, f)
+
+
+def build(settings: Model, bands: int, vocabularies: list[int], *, noise_scale: float | None = None) -> Backbone:
+    """The backbone of kind ``settings.kind``, a module of this package with a ``build(settings, bands, vocabularies)``.
 
     Args:
         bands: M, mel bands.
         vocabularies: size of each token stream.
+        noise_scale: s, deviation of the noise at t = 0; read where the model is preconditioned.
+
+    Raises ParamsError when it is and s is not given.
     """
-    return import_module(f"agrepa.model.{settings.kind}").build(settings, bands, vocabularies)
+    network: Backbone = import_module(f"agrepa.model.{settings.kind}").build(settings, bands, vocabularies)
+    if not settings.preconditioned:
+        return network
+    if noise_scale is None:
+        raise ParamsError("model.preconditioned rests on flow.noise_scale, which was not given: pass noise_scale")
+    return Preconditioned(network, noise_scale)
 
 
 def pool(h: Tensor, mask: Tensor) -> Tensor:

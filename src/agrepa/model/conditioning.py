@@ -81,6 +81,13 @@ class TokenEmbedding(nn.Module):
         self.tables = nn.ModuleList(tables)
         self.project = nn.Linear(token_width * len(vocabularies), width)
 
+    @torch.no_grad()
+    def start(self, rows: list[Tensor]) -> None:
+        """Let the tables begin as ``rows``, ``[V, token_width]`` for each stream, and their null rows as zeros."""
+        for table, start in zip(self.tables, rows, strict=True):
+            assert isinstance(table, nn.Embedding)
+            table.weight.copy_(torch.cat([start, start.new_zeros(1, start.shape[1])]))
+
     def forward(self, condition: Condition) -> Tensor:
         """The token interface (layer 0) at mel frames, ``[B, T, D]``."""
         columns = []

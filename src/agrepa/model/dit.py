@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from agrepa.model.backbone import Backbone
 from agrepa.model.conditioning import Condition, TimeEmbedding, TokenEmbedding, sinusoid
+from agrepa.model.front import Front
 
 if TYPE_CHECKING:
     from agrepa.params.model import Model
@@ -66,6 +67,7 @@ class DiT(Backbone):
         width = settings.width
         self.depth, self.width, self.kinds = settings.depth, width, ["transformer"] * settings.depth
         self.tokens = TokenEmbedding(vocabularies, settings.token_width, width)
+        self.front = Front(settings.front, width)
         self.time = TimeEmbedding(width)
         self.proj_in = nn.Linear(2 * bands + width, width)
         self.local = nn.Conv1d(width, width, settings.conv_kernel, padding=settings.conv_kernel // 2, groups=width)
@@ -90,7 +92,7 @@ class DiT(Backbone):
         Returns:
             h_0 ``[B, T, D]``, the time condition c ``[B, D]``, and the token interface ``[B, T, D]``.
         """
-        interface = self.tokens(condition)
+        interface = self.front(self.tokens(condition), mask)
         h = self.proj_in(torch.cat([x, interface, condition.reference], -1))
         h = h + sinusoid(torch.arange(x.shape[1], device=x.device), self.width).to(h.dtype)
         valid = mask.unsqueeze(-1)

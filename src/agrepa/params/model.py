@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from agrepa.params.base import Count, Name, Part, Positive, Strict
+from agrepa.params.base import Count, Name, Part, Positive, Strict, Whole
+
+
+def odd(kernel: int) -> int:
+    """The same kernel; ValueError when it has no middle."""
+    if kernel % 2 == 0:
+        raise ValueError("must be odd, so that a frame stays in the middle of the kernel")
+    return kernel
+
+
+class Front(Strict):
+    """ConvNeXt blocks on the token interface; ``kernel`` is in mel frames, ``expansion`` a multiple of the width."""
+
+    blocks: Whole
+    kernel: Count
+    expansion: Count
+
+    @field_validator("kernel")
+    @classmethod
+    def _has_a_middle(cls, value: int) -> int:
+        return odd(value)
 
 
 class Model(Strict):
-    """A backbone: a module of ``agrepa.model``, and its size."""
+    """A backbone: a module of ``agrepa.model``, its size, and what stands before and behind it."""
 
     kind: Name
     depth: Annotated[int, Field(ge=2)]
@@ -21,6 +41,9 @@ class Model(Strict):
     dropout: Part
     token_width: Count
     head_width: Count
+    tables: Literal["centres", "random"]
+    front: Front
+    preconditioned: bool
 
     @field_validator("heads")
     @classmethod
@@ -33,9 +56,7 @@ class Model(Strict):
     @field_validator("conv_kernel")
     @classmethod
     def _has_a_middle(cls, value: int) -> int:
-        if value % 2 == 0:
-            raise ValueError("must be odd, so that a frame stays in the middle of the kernel")
-        return value
+        return odd(value)
 
 
 class Flow(Strict):

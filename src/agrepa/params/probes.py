@@ -21,7 +21,13 @@ class Grid(Strict):
 
 
 class FogA(Grid):
+    """What a layer's change of the velocity is divided by: the velocity, or of it what the network made.
+
+    The two differ where the model is preconditioned and part of the velocity is there without the network.
+    """
+
     norm: Literal["l2", "squared_l2"]
+    denominator: Literal["velocity", "network"]
     trend_clips: Count
 
 

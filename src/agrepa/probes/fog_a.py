@@ -21,8 +21,10 @@ def run(p: FogASettings, *, warmup: In, manifest: In, statistics: In, mel: In, t
     backbone, probe = frozen(p, warmup), p.probe
 
     def score(place: Place) -> Tensor:
-        return fog_a(backbone, place.x, place.t, place.batch.condition, place.batch.mask, probe.norm)
+        batch = place.batch
+        return fog_a(backbone, place.x, place.t, batch.condition, batch.mask, probe.norm, probe.denominator)
 
     scores = measure(p, dataset, probe.clips, probe.times, "FoG-A", score)
-    definition = f"relative change of the velocity, {probe.norm} norm"
+    size = {"velocity": "", "network": ", over the network's own part of it"}[probe.denominator]
+    definition = f"relative change of the velocity, {probe.norm} norm{size}"
     write(out, "fog_a", definition, probe.times, scores, p.bootstrap, p.seed)

@@ -24,10 +24,15 @@ if TYPE_CHECKING:
 def run(p: FogATrendSettings, *, snapshots: In, manifest: In, statistics: In, mel: In, tokens: In, out: Out) -> None:
     """FoG-A of every warm-up snapshot on ``trend_clips`` clips a domain: rows (step, domain, layer, score)."""
     dataset = Dataset(p, manifest=manifest, statistics=statistics, mel=mel, tokens=tokens)
-    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens)).eval().to(device(p.training.accelerator))
+    backbone = (
+        build(p.model, p.mel.bands, vocabularies(p.tokens), noise_scale=p.flow.noise_scale)
+        .eval()
+        .to(device(p.training.accelerator))
+    )
 
     def score(place: Place) -> Tensor:
-        return fog_a(backbone, place.x, place.t, place.batch.condition, place.batch.mask, p.probe.norm)
+        batch = place.batch
+        return fog_a(backbone, place.x, place.t, batch.condition, batch.mask, p.probe.norm, p.probe.denominator)
 
     rows = []
     for path in sorted(snapshots.glob("*.safetensors"), key=lambda file: int(file.stem)):

@@ -54,7 +54,7 @@ class Place:
 
 def frozen(p: ModelSettings, warmup: Path) -> Backbone:
     """The moving average's backbone of the warm-up checkpoint, in eval mode."""
-    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens))
+    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens), noise_scale=p.flow.noise_scale)
     return checkpoint.load_average(warmup, backbone, "backbone.").to(device(p.training.accelerator))
 
 

@@ -13,6 +13,7 @@ from agrepa.data.dataset import Dataset
 from agrepa.job import In, Ins, Out, State
 from agrepa.model.backbone import build
 from agrepa.seeding import generator
+from agrepa.tokens.centres import tables
 from agrepa.tokens.sequence import vocabularies
 from agrepa.training.objective import Objective
 from agrepa.training.trainer import Trainer
@@ -29,6 +30,7 @@ def run(
     statistics: In,
     mel: In,
     tokens: In,
+    codebooks: Ins,
     targets: Ins,
     state: State,
     checkpoint: Out,
@@ -38,12 +40,15 @@ def run(
     """Phase I: train the backbone with BiT-C and keep snapshots.
 
     Args:
+        codebooks: of every token stream, whose centres the token tables begin as.
         checkpoint, log: the state after ``warmup_steps`` steps from a seeded initialisation, and its loss log.
         snapshots: folder of ``<step>.safetensors``, the moving average's backbone every ``snapshot_every`` steps.
     """
     dataset = Dataset(p, manifest=manifest, statistics=statistics, mel=mel, tokens=tokens, teachers=p.teachers, targets=targets)
     torch.manual_seed(generator(p.seed, "initialisation").initial_seed())
-    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens))
+    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens), noise_scale=p.flow.noise_scale)
+    if p.model.tables == "centres":
+        backbone.tokens.start(tables(codebooks, p.tokens, p.model.token_width))
     objective = Objective(p.training, backbone, BiTC(backbone.width, dataset.teacher_widths()))
     trainer = Trainer(p, objective, dataset, "warmup", p.seed, 0, p.training.warmup_steps, None, state)
     kept = state.folder / "snapshots"
