@@ -82,6 +82,24 @@ def test_a_crop_is_that_part_of_the_clip_with_its_tokens_and_teacher_in_place(da
         assert torch.equal(batch.teacher_vectors[name], whole.teacher_vectors[name])
 
 
+def test_a_prompted_clip_stands_behind_the_start_of_another_with_its_tokens_and_its_mel_as_reference(dataset):
+    prompt, frames = dataset.mel.frames["clip_2"], dataset.mel.frames["clip_0"]
+    batch = dataset.batch(["clip_1", "clip_0"], prompts={"clip_0": ("clip_2", prompt - 3)})
+    alone, start = dataset["clip_0"], dataset["clip_2"].window(0, prompt - 3)
+    first = prompt - 3
+    assert batch.mask.sum(1).tolist() == [dataset.mel.frames["clip_1"], first + frames]
+    assert torch.equal(batch.mel[1, : first + frames], torch.cat([start.mel, alone.mel]))
+    assert torch.equal(batch.condition.reference[1, :first], start.mel)
+    assert (batch.condition.reference[1, first:] == 0).all() and (batch.condition.reference[0] == 0).all()
+    found = at_positions(batch.condition.tokens.float(), batch.condition.positions)[1]
+    for example, place in ((start, slice(0, first)), (alone, slice(first, first + frames))):
+        heard = at_positions(example.tokens[None].float(), example.positions[None])[0]
+        assert torch.allclose(found[place], heard, atol=1e-4), "no token is blended over the seam"
+    lengths = {"clip_0": first + frames, "clip_1": dataset.mel.frames["clip_1"]}
+    packed = dataset.in_batches(["clip_0", "clip_1"], 1, prompts={"clip_0": ("clip_2", first)})
+    assert [b.ids for b in packed] == [[clip] for clip in sorted(lengths, key=lengths.get)]
+
+
 def test_batches_normalise_pad_and_route_teachers(dataset):
     batch = dataset.batch(["clip_0", "clip_1", "clip_2"])
     frames = dataset.mel.frames["clip_1"]
@@ -163,7 +181,11 @@ def test_draws_are_shared_by_arms_and_respect_their_rates(small, settings_of, da
         shown = (d.condition.reference != 0).any(-1)
         assert (shown.sum(1) <= (0.3 * batch.mask.sum(1)).floor()).all()
         assert (shown.int().diff(dim=1) <= 0).all(), "the reference is a prefix"
-        assert not shown[d.condition.dropped].any()
+    either = torch.stack([torch.stack([d.condition.dropped, (d.condition.reference == 0).all(-1).all(-1)]) for d in draws])
+    both = either[:, 0] & either[:, 1]
+    rates = either.float().mean((0, 2))
+    assert both.float().mean() == pytest.approx(float(rates[0] * rates[1]), abs=0.01), "dropped independently"
+    assert rates[1] > 0.1
 
 
 def test_the_noise_of_a_clip_is_the_same_in_every_batch(dataset):

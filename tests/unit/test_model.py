@@ -70,10 +70,12 @@ def test_gradients_reach_every_embedding_that_is_used(model, inputs):
         assert used <= moved
 
 
-def test_a_dropped_condition_hides_the_tokens(model, inputs):
+def test_dropped_tokens_are_hidden_and_the_reference_is_not(model, inputs):
     x, t, c, mask = inputs
+    shown = Condition(c.tokens, c.positions, x, c.dropped)
+    assert not torch.allclose(model(x, t, shown.without_tokens(), mask)[mask], model(x, t, c.without_tokens(), mask)[mask])
     other = Condition((c.tokens + 3) % 7, c.positions, c.reference, c.dropped)
-    assert torch.equal(model(x, t, c.without(), mask)[mask], model(x, t, other.without(), mask)[mask])
+    assert torch.equal(model(x, t, c.without_tokens(), mask)[mask], model(x, t, other.without_tokens(), mask)[mask])
     assert not torch.allclose(model(x, t, c, mask)[mask], model(x, t, other, mask)[mask], atol=1e-4)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -19,14 +19,19 @@ from agrepa.artifacts.files import write_json, write_table
 from agrepa.audio import files
 from agrepa.audio.mel import log_mel
 from agrepa.corpora.manifest import COLUMNS
+from agrepa.data.collate import Batch
 from agrepa.errors import ArtifactError, CorpusError
-from agrepa.evaluation import anchors, synthesis
+from agrepa.evaluation import anchors, prompts, synthesis
 from agrepa.model.backbone import build
+from agrepa.model.conditioning import Condition
 from agrepa.params import Experiment
+from agrepa.params.evaluation import Prompt
 from agrepa.params.stages import Settings
 from agrepa.tokens.sequence import vocabularies
 
 CLIPS = {"queen_a": 6000, "queen_b": 9000, "queen_c": 7000, "ufoai_a": 5000, "ufoai_b": 8000, "ufoai_c": 6500}
+
+TRAIN = {"queen_short": 4000, "queen_long": 12000}  # of the speaker of queen_a and queen_b
 
 
 @pytest.fixture
@@ -47,11 +52,13 @@ def small(demo: Experiment) -> Experiment:
 def inputs(tmp_path: Path, small: Experiment) -> dict[str, Path]:
     """Recordings, their manifest, and what is stored of them."""
     rng, rows, waves = np.random.default_rng(0), [], {}
-    for clip, samples in CLIPS.items():
-        path = tmp_path / "clips" / f"{clip}.flac"
+    for clip, samples in (CLIPS | TRAIN).items():
+        path = tmp_path / ("clips" if clip in CLIPS else "train") / f"{clip}.flac"
         files.write_flac(path, (0.1 * rng.standard_normal(samples)).astype(np.float32), small.corpora.sample_rate)
         domain, digest = "speech" if clip.startswith("queen") else "audio", hashlib.sha256(path.read_bytes()).hexdigest()
-        rows.append({"id": clip, "domain": domain, "split": "test", "family": clip, "sha256": digest, "clip": str(path)})
+        split, speaker = "test" if clip in CLIPS else "train", "" if domain == "audio" else "eve" if clip == "queen_c" else "ada"
+        place = {"clip": str(path), "split": split, "speaker": speaker}
+        rows.append({"id": clip, "domain": domain, "family": clip, "sha256": digest} | place)
         waves[clip] = torch.from_numpy(files.read(path)[0])
     write_table(tmp_path / "manifest.parquet", pd.DataFrame(rows).reindex(columns=list(COLUMNS)))
     write_json(tmp_path / "statistics.json", {"mean": [-6.0] * small.mel.bands, "std": [2.0] * small.mel.bands})
@@ -107,6 +114,60 @@ def test_the_control_is_the_same_model_on_other_tokens(small: Experiment, inputs
     own = synthesize(small, inputs, "base", "0", tmp_path / "base")
     control = synthesize(small, inputs, "control", "0", tmp_path / "control")
     assert sorted(control) == sorted(own) and all(own[clip] != control[clip] for clip in CLIPS)
+
+
+def with_prompt(p: Experiment, seconds: float | None) -> Experiment:
+    prompt = None if seconds is None else Prompt(seconds=seconds)
+    return p.model_copy(update={"evaluation": p.evaluation.model_copy(update={"prompt": prompt})})
+
+
+def test_speech_goes_on_from_its_speakers_prompt_and_only_what_follows_is_kept(
+    small: Experiment, inputs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = synthesize(with_prompt(small, None), inputs, "base", "0", tmp_path / "alone")
+    assert "no prompt" not in capsys.readouterr().err
+    prompted = synthesize(with_prompt(small, 0.6), inputs, "base", "0", tmp_path / "prompted")
+    assert "base: 1 of 3 utterances have no prompt" in capsys.readouterr().err
+    assert {clip for clip in CLIPS if alone[clip] != prompted[clip]} == {"queen_a", "queen_b"}
+    for clip in CLIPS:
+        lengths = {len(files.read(tmp_path / name / f"{clip}.flac")[0]) for name in ("alone", "prompted")}
+        assert len(lengths) == 1
+    other = synthesize(with_prompt(small, 1.0), inputs, "base", "0", tmp_path / "other")
+    assert other["queen_a"] != prompted["queen_a"] and other["queen_c"] == prompted["queen_c"]
+
+
+def test_guidance_leaves_out_the_tokens_and_keeps_the_reference(small: Experiment) -> None:
+    seen = []
+
+    def model(x: torch.Tensor, t: torch.Tensor, condition: Condition, mask: torch.Tensor) -> torch.Tensor:
+        seen.append(condition)
+        return torch.zeros_like(x)
+
+    mel, reference = torch.zeros(2, 3, 4), torch.ones(2, 3, 4)
+    condition = Condition(torch.zeros(2, 1, 2, dtype=torch.long), torch.zeros(2, 3), reference, torch.tensor([False, False]))
+    batch = Batch(["a", "b"], mel, torch.ones(2, 3, dtype=torch.bool), condition, torch.zeros(2), {}, {})
+    synthesis.sample(cast(Any, model), batch, mel, small.evaluation.sampling)
+    assert len(seen) == 6
+    assert all(torch.equal(c.reference, reference) for c in seen)
+    assert [bool(c.dropped.all()) for c in seen] == [False, True] * 3
+
+
+def test_a_prompt_is_the_longest_utterance_that_is_short_enough_or_the_start_of_the_shortest() -> None:
+    rows = [
+        ("a", "train", "speech", "ada"),
+        ("b", "train", "speech", "ada"),
+        ("c", "train", "speech", "ada"),
+        ("d", "test", "speech", "ada"),
+        ("e", "test", "speech", "eve"),
+        ("f", "test", "speech", ""),
+        ("g", "train", "audio", ""),
+        ("h", "validation", "speech", "eve"),
+    ]
+    table = pd.DataFrame(rows, columns=["id", "split", "domain", "speaker"]).set_index("id", drop=False)
+    frames = {"a": 30, "b": 30, "c": 50, "d": 20, "e": 20, "f": 9, "g": 9, "h": 9}
+    assert prompts.choose(table, frames, ["d", "e", "f"], 40) == {"d": ("a", 30)}
+    assert prompts.choose(table, frames, ["d"], 50) == {"d": ("c", 50)}
+    assert prompts.choose(table, frames, ["d"], 20) == {"d": ("a", 20)}
 
 
 def test_foreign_tokens_come_from_a_clip_of_near_length_and_never_from_its_own() -> None:

@@ -34,7 +34,7 @@ class Batch:
         ids: clip ids.
         mel: normalised log-mel x ``[B, T, M]``, zeros at padding.
         mask: True at valid frames ``[B, T]``.
-        condition: tokens, no reference, nothing dropped.
+        condition: tokens, the examples' own references, nothing dropped.
         domain: index into DOMAINS ``[B]``.
         teacher_vectors: domain -> target vectors ``[B_d, D_T]`` of that domain's clips, in batch order; only where they are read.
         teacher_frames: domain -> the teacher's frames of that domain's clips, in batch order; only where they are read.
@@ -67,11 +67,12 @@ def collate(examples: Sequence[Example]) -> Batch:
     x = torch.zeros(size, longest, examples[0].mel.shape[1])
     mask = torch.zeros(size, longest, dtype=torch.bool)
     tokens = torch.full((size, max(len(e.tokens) for e in examples), examples[0].tokens.shape[1]), PAD)
-    positions = torch.zeros(size, longest)
+    positions, reference = torch.zeros(size, longest), torch.zeros_like(x)
     for i, example in enumerate(examples):
         frames = len(example.mel)
         x[i, :frames], mask[i, :frames], tokens[i, : len(example.tokens)] = example.mel, True, example.tokens
         positions[i, :frames] = example.positions
+        reference[i, : example.reference] = example.mel[: example.reference]
     domain = torch.tensor([DOMAINS.index(example.domain) for example in examples])
     vectors, teacher_frames = {}, {}
     for name in DOMAINS:
@@ -83,5 +84,5 @@ def collate(examples: Sequence[Example]) -> Batch:
             for i, (_, place) in enumerate(framed):
                 places[i, : len(place)] = place
             teacher_frames[name] = TeacherFrames(pad_sequence([values for values, _ in framed], batch_first=True), places)
-    condition = Condition(tokens, positions, torch.zeros_like(x), torch.zeros(size, dtype=torch.bool))
+    condition = Condition(tokens, positions, reference, torch.zeros(size, dtype=torch.bool))
     return Batch([example.id for example in examples], x, mask, condition, domain, vectors, teacher_frames)

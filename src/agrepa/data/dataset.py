@@ -15,7 +15,7 @@ from agrepa.artifacts.files import read_json
 from agrepa.corpora import manifest as manifests
 from agrepa.data.batch_sampler import pack
 from agrepa.data.collate import Batch, collate
-from agrepa.data.example import Example, Window
+from agrepa.data.example import Example, Prompt, Window
 from agrepa.domains import DOMAINS
 from agrepa.model.conditioning import frame_positions
 
@@ -116,7 +116,11 @@ class Dataset(data.Dataset[Example]):
         return {domain: int(features[domain][clip].shape[-1]) for domain, clip in first.items()}
 
     def batch(
-        self, ids: list[str], tokens_of: dict[str, str] | None = None, windows: Mapping[str, Window] | None = None
+        self,
+        ids: list[str],
+        tokens_of: Mapping[str, str] | None = None,
+        windows: Mapping[str, Window] | None = None,
+        prompts: Mapping[str, Prompt] | None = None,
     ) -> Batch:
         """Collate clips.
 
@@ -124,16 +128,30 @@ class Dataset(data.Dataset[Example]):
             ids: clip ids.
             tokens_of: clip -> the clip whose tokens it is conditioned on instead of its own (control).
             windows: clip -> the mel frames to which it is cropped; a clip that is not there is whole.
+            prompts: clip -> what stands before it as its reference; a clip that is not there has none.
         """
         examples = [self.example(clip, clip if tokens_of is None else tokens_of[clip]) for clip in ids]
-        crops = windows or {}
-        return collate([e.window(*crops[e.id]) if e.id in crops else e for e in examples])
+        if windows:
+            examples = [e.window(*windows[e.id]) if e.id in windows else e for e in examples]
+        if prompts:
+            examples = [e.after(self.start_of(*prompts[e.id])) if e.id in prompts else e for e in examples]
+        return collate(examples)
 
-    def in_batches(self, ids: Iterable[str], batch_frames: int, tokens_of: dict[str, str] | None = None) -> Iterator[Batch]:
-        """Batches over ``ids`` sorted by length, each of at most ``batch_frames`` padded frames (or one clip)."""
-        ordered = sorted(ids, key=lambda clip: (self.mel.frames[clip], clip))
-        for group in pack(ordered, self.mel.frames, batch_frames):
-            yield self.batch(group, tokens_of)
+    def start_of(self, clip: str, frames: int) -> Example:
+        """The first mel frames of a clip and their tokens."""
+        return self[clip].window(0, frames)
+
+    def in_batches(
+        self,
+        ids: Iterable[str],
+        batch_frames: int,
+        tokens_of: Mapping[str, str] | None = None,
+        prompts: Mapping[str, Prompt] | None = None,
+    ) -> Iterator[Batch]:
+        """Batches over ``ids`` sorted by length, each of at most ``batch_frames`` padded frames (or one clip); see ``batch``."""
+        lengths = {clip: count + (prompts or {}).get(clip, ("", 0))[1] for clip, count in self.frames(ids).items()}
+        for group in pack(sorted(lengths, key=lambda clip: (lengths[clip], clip)), lengths, batch_frames):
+            yield self.batch(group, tokens_of, prompts=prompts)
 
 
 def _of_teachers(teachers: Teachers | None, indexes: list[Path], suffix: str) -> dict[str, Feature]:

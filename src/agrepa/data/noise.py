@@ -62,8 +62,9 @@ def crops(frames: Mapping[str, int], crop_frames: int | None, seed: int, step: i
 
 
 def draw(p: ModelSettings, batch: Batch, seed: int, step: int) -> Draw:
-    """Draw t, eps, condition dropout and reference prefixes of each clip from the stream (seed, step, clip).
+    """Draw t, eps, dropped tokens and reference prefixes of each clip from the stream (seed, step, clip).
 
+    Tokens and reference are dropped independently, so that guidance can leave out the one and keep the other.
     So a clip's draw is the same for every arm and whatever batch, place in it or process it comes to. Stratified times are the
     exception that lies in their nature: of a batch of B clips, each has a B-th of [0, 1] to itself, t = (place + u) / B. u and
     the lots by which places are given out are the clips' own draws, so t depends on which clips share a batch, not on their
@@ -78,7 +79,7 @@ def draw(p: ModelSettings, batch: Batch, seed: int, step: int) -> Draw:
     for i, (stream, frames) in enumerate(zip(streams, lengths.tolist(), strict=True)):
         eps[i, :frames] = p.flow.noise_scale * torch.randn((frames, batch.mel.shape[2]), generator=stream)
     dropped, hidden = drops < training.condition_dropout, hides < training.reference_dropout
-    prefix = (lengths * part * training.reference_fraction).long() * ~(dropped | hidden)
+    prefix = (lengths * part * training.reference_fraction).long() * ~hidden
     shown = torch.arange(batch.mel.shape[1]) < prefix[:, None]
     c = batch.condition
     return Draw(step, t, eps, Condition(c.tokens, c.positions, batch.mel * shown[..., None], dropped))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +12,7 @@ from agrepa.audio import files, vocoders
 from agrepa.data.dataset import Dataset
 from agrepa.data.noise import clip_noise
 from agrepa.device import device
+from agrepa.evaluation import prompts
 from agrepa.evaluation.rows import CONTROLS
 from agrepa.flow.sampler import euler, guide, time_grid
 from agrepa.job import In, Ins, Out, Wildcard
@@ -21,6 +23,7 @@ from agrepa.training.checkpoint import load_average
 
 if TYPE_CHECKING:
     from agrepa.data.collate import Batch
+    from agrepa.data.example import Prompt
     from agrepa.model.backbone import Backbone
     from agrepa.params.evaluation import Sampling
     from agrepa.params.stages import SynthesizeSettings
@@ -30,8 +33,11 @@ PREFIX = "backbone."  # of the velocity network's parameters in a checkpoint
 
 @torch.no_grad()
 def sample(model: Backbone, batch: Batch, start: Tensor, settings: Sampling) -> Tensor:
-    """Normalised mel ``[B, T, M]`` from noise ``start``, conditioned on the batch's tokens, with no reference."""
-    without = batch.condition.without()
+    """Normalised mel ``[B, T, M]`` from noise ``start``, conditioned on the batch's tokens and references.
+
+    Guidance is by the tokens alone: the unconditional branch has the references as well.
+    """
+    without = batch.condition.without_tokens()
 
     def field(x: Tensor, t: Tensor) -> Tensor:
         times = t.to(x.device).expand(len(batch.ids))
@@ -45,6 +51,20 @@ def foreign_tokens(ids: list[str], lengths: dict[str, int]) -> dict[str, str]:
     """Every clip -> the clip next in length (the last two swap roles in odd lists): a permutation that fixes no clip."""
     ordered = sorted(ids, key=lambda clip: (lengths[clip], clip))
     return dict(zip(ordered, ordered[1:] + ordered[:1], strict=True))
+
+
+def prompts_of(p: SynthesizeSettings, dataset: Dataset, ids: list[str], row: str) -> dict[str, Prompt]:
+    """The prompts of utterances, none where the params want none; says how many go without."""
+    if p.prompt is None:
+        return {}
+    frames = dataset.mel.frames
+    found = prompts.choose(dataset.table, frames, ids, round(p.prompt.seconds * dataset.frame_rate))
+    if without := len(ids) - len(found):
+        print(
+            f"{row}: {without} of {len(ids)} utterances have no prompt: their speakers have no training utterance",
+            file=sys.stderr,
+        )
+    return found
 
 
 def run(
@@ -63,7 +83,7 @@ def run(
     """Audio of an arm, or of the control, from the tokens of the evaluated clips.
 
     Noise is fixed for each (seed, clip): all arms start from the same noise. The control conditions every clip on another
-    clip's tokens.
+    clip's tokens. A clip with a prompt is made behind it, and only what follows the prompt is kept.
     """
     dataset = Dataset(p, manifest=manifest, statistics=statistics, mel=mel, tokens=tokens)
     where = device(p.training.accelerator)
@@ -75,11 +95,13 @@ def run(
     for domain, count in {"speech": p.speech_clips, "audio": p.audio_clips}.items():
         ids = dataset.first(p.split, domain, count)
         tokens_of = foreign_tokens(ids, dataset.mel.frames) if row in CONTROLS else None
-        batches = list(dataset.in_batches(ids, 2 * p.training.batch_frames, tokens_of))
+        given = prompts_of(p, dataset, ids, row) if domain == "speech" else {}
+        batches = list(dataset.in_batches(ids, 2 * p.training.batch_frames, tokens_of, given))
         for batch in track(batches, f"{row} {domain}", unit="batch"):
             batch = batch.to(where)
             start = clip_noise(batch, scale, int(seed), "synthesis")
             mels = sample(model, batch, start, p.sampling)
             for clip, frames, valid in zip(batch.ids, mels, batch.mask, strict=True):
-                wave = sound(dataset.log_mel(frames[valid].cpu()))
+                made = frames[valid][given[clip][1] :] if clip in given else frames[valid]
+                wave = sound(dataset.log_mel(made.cpu()))
                 files.write_flac(out / f"{clip}.flac", wave, p.sample_rate)

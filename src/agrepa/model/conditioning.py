@@ -17,7 +17,7 @@ class Condition:
         tokens: ids ``[B, N, S]``, one column a stream; padding is -1, which is no valid id.
         positions: where each mel frame lies on its clip's token axis, in tokens, ``[B, T]`` float.
         reference: clean normalised mel of a prefix, zeros elsewhere, ``[B, T, M]``.
-        dropped: True for clips whose condition is dropped (unconditional branch of guidance), ``[B]``.
+        dropped: True for clips whose tokens are dropped (unconditional branch of guidance), ``[B]``; the reference is not.
     """
 
     tokens: Tensor
@@ -25,9 +25,9 @@ class Condition:
     reference: Tensor
     dropped: Tensor
 
-    def without(self) -> Condition:
-        """The same batch with every condition dropped."""
-        return Condition(self.tokens, self.positions, torch.zeros_like(self.reference), torch.ones_like(self.dropped))
+    def without_tokens(self) -> Condition:
+        """The same batch with every clip's tokens dropped; references stay."""
+        return Condition(self.tokens, self.positions, self.reference, torch.ones_like(self.dropped))
 
     def to(self, device: torch.device) -> Condition:
         """The same condition on another device."""
@@ -69,7 +69,7 @@ class TokenEmbedding(nn.Module):
     """Embed S token streams, concatenate, project, and interpolate linearly to mel frames (Eq. 15 for S = 2).
 
     The streams are the columns of the interleaved sequence [t1, b1, t2, b2, ...]. Each table has one row more than its
-    vocabulary: the null token that stands for a dropped condition and for padding.
+    vocabulary: the null token that stands for dropped tokens and for padding.
     """
 
     def __init__(self, vocabularies: list[int], token_width: int, width: int) -> None:

@@ -27,6 +27,7 @@ def slips(p: Experiment, package: Path) -> Iterator[Slip]:
     yield from wrong_arms(p)
     yield from references.slips(p, package)
     yield from wrong_spectrogram(p, package)
+    yield from wrong_prompt(p)
     yield from too_many_clips(p)
 
 
@@ -111,6 +112,21 @@ def wrong_spectrogram(p: Experiment, package: Path) -> Iterator[Slip]:
     if wrong := [f"{name} is {given[name]} and must be {value}" for name, value in front.items() if given[name] != value]:
         message = f"was trained on another spectrogram: {', '.join(wrong)}; change mel and corpora, or use griffin_lim"
         yield Slip((*key, "kind"), f"vocoder {vocoder.kind} {message}", vocoder.kind)
+
+
+def wrong_prompt(p: Experiment) -> Iterator[Slip]:
+    """A prompt that is no utterance, or one for a model that was never shown a reference."""
+    if (prompt := p.evaluation.prompt) is None:
+        return
+    if prompt.seconds < p.corpora.min_seconds:
+        message = f"no utterance is as short, corpora.min_seconds is {p.corpora.min_seconds}: raise it, or set prompt: null"
+        yield Slip(("evaluation", "prompt", "seconds"), message, prompt.seconds)
+    if p.training.reference_dropout == 1 or p.training.reference_fraction == 0:
+        message = (
+            "training never shows the model a reference: lower training.reference_dropout or raise training.reference_fraction, "
+            "or set prompt: null"
+        )
+        yield Slip(("evaluation", "prompt"), message, prompt)
 
 
 def too_many_clips(p: Experiment) -> Iterator[Slip]:

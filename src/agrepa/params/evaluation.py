@@ -20,6 +20,12 @@ class Sampling(Strict):
     temperature: Positive
 
 
+class Prompt(Strict):
+    """The reference before an utterance: another one of the same speaker, from the training split, of at most so many seconds."""
+
+    seconds: Positive
+
+
 class Judge(Strict):
     """The recogniser that WER is measured with, and the guards that hold it."""
 
@@ -54,6 +60,7 @@ class Evaluation(Strict):
     anchor_audio_clips: Count
     vocoder: Vocoder
     sampling: Sampling
+    prompt: Prompt | None
     judge: Judge
     mos: Mos
     frechet: Frechet

@@ -14,7 +14,7 @@ from agrepa.params.arms import Arm, LayerRule
 from agrepa.params.audio import Mel, Vocoder
 from agrepa.params.corpora import Corpora, Source
 from agrepa.params.encoders import Encoder
-from agrepa.params.evaluation import Frechet, Judge, Mos, Sampling
+from agrepa.params.evaluation import Frechet, Judge, Mos, Prompt, Sampling
 from agrepa.params.model import Flow, Model
 from agrepa.params.probes import FogA, Grid
 from agrepa.params.tokens import Stream, Tokens
@@ -139,6 +139,7 @@ class SelectSettings(Settings):
 class SynthesizeSettings(ModelSettings):
     vocoder: Vocoder = key("evaluation.vocoder")
     sampling: Sampling = key("evaluation.sampling")
+    prompt: Prompt | None = key("evaluation.prompt")
     split: Literal["validation", "test"] = key("evaluation.split")
     speech_clips: int = key("evaluation.speech_clips")
     audio_clips: int = key("evaluation.audio_clips")
