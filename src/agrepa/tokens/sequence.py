@@ -33,11 +33,6 @@ def streams(tokens: Tokens) -> list[str]:
     return [stream for table in table_streams(tokens) for stream in table]
 
 
-def table_streams(tokens: Tokens) -> list[list[str]]:
-    """For each column of the tokens, the streams whose codes make up its ids, in id order."""
-    return [[*DOMAINS]] if tokens.config == "A" else [[*DOMAINS], ["second"]]
-
-
 def vocabularies(tokens: Tokens) -> list[int]:
     """How many ids each column has: ``[primary]`` (Config A) or ``[primary, second]`` (Config B)."""
     return [sum(getattr(tokens, stream).vocabulary for stream in table) for table in table_streams(tokens)]
