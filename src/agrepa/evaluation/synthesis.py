@@ -58,7 +58,7 @@ def prompts_of(p: SynthesizeSettings, dataset: Dataset, ids: list[str], row: str
     if p.prompt is None:
         return {}
     frames = dataset.mel.frames
-    found = prompts.choose(dataset.table, frames, ids, round(p.prompt.seconds * dataset.frame_rate))
+    found = prompts.choose(dataset.table, frames, ids, round(p.prompt.seconds * p.sample_rate / p.mel.hop))
     if without := len(ids) - len(found):
         print(
             f"{row}: {without} of {len(ids)} utterances have no prompt: their speakers have no training utterance",
