@@ -151,7 +151,7 @@ def test_a_listing_that_is_none(content: bytes | None, message: str, mine: Corpo
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("I will call you tomorrow.,cleo", "I will call you tomorrow.,anna", r"speaker 'mine_anna' is in more than one split"),
+        ("I will call you tomorrow.,cleo", "I will call you tomorrow.,anna", r"speaker 'anna' is in more than one split"),
         ("I will call you tomorrow.", "it rained ALL night!", r"transcript 'it rained all night' is in more than one split"),
         ("sounds/bell.ogg", "sounds/kettle.wav", r"audio '[0-9a-f]{60}' is in more than one split"),
         ("bell.ogg,audio,,", "bell.ogg,audio,,garden recorder", r"family 'mine_garden_recorder' is in more than one split"),

@@ -17,14 +17,15 @@ from agrepa.corpora import attribution, build_manifest, candidates, decode, mani
 from agrepa.corpora.game_sound_packages import PACKAGES
 from agrepa.errors import ArtifactError, AudioError, CorpusError
 from agrepa.params import Experiment
-from agrepa.params.corpora import Corpora, Split
+from agrepa.params.corpora import Corpora, HeldOut, Split
 from agrepa.params.stages import AttributionSettings, CorporaSettings, DecodeSettings
 
 
 @pytest.fixture(scope="session")
 def small(demo: Experiment) -> Corpora:
     """The demo's corpora with a few clips per split."""
-    limits = {name: Split(speech=9, audio=8) for name in ("train", "validation", "test")}
+    held_out = HeldOut(speech=9, audio=8, unseen=6)
+    limits = {"train": Split(speech=9, audio=8), "validation": held_out, "test": held_out}
     return demo.corpora.model_copy(update=limits)
 
 
@@ -38,7 +39,7 @@ def downloads(archive: Callable[[str], Path], tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def prepared(small: Corpora, downloads: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a manifest of 51 clips, the clips, and the candidates."""
+    """A folder with a manifest of 63 clips, the clips, and the candidates."""
     return prepare(small, downloads, tmp_path_factory.mktemp("prepared")).parent
 
 
@@ -51,17 +52,19 @@ def test_candidates_are_those_asked_for_and_a_reserve(prepared: Path, small: Cor
     listed = read_table(prepared / "candidates.parquet")
     assert list(listed) == list(candidates.COLUMNS)
     assert listed.split.drop_duplicates().tolist() == list(ordering.PRIORITY)
-    for (split, domain), part in listed.groupby(["split", "domain"]):
-        assert len(part) == candidates.asked(9 if domain == "speech" else 8, small.reserve) == (20 if domain == "speech" else 18)
+    for (split, domain, listing), part in listed.groupby(["split", "domain", "listing"]):
+        assert len(part) == {"speech": 20, "audio": 18, "unseen": 16}["unseen" if listing == "unseen" else domain]
         assert (part.left_out > 10).all(), (split, domain)
     assert candidates.asked(100, 0.25) == 125 + candidates.SPARE
     assert candidates.asked(None, 0.25) is None
 
 
 def test_the_manifest_says_what_the_clips_are(prepared: Path, table: pd.DataFrame) -> None:
-    limits = {(split, domain): (9 if domain == "speech" else 8) for split in manifest.SPLITS for domain in ("speech", "audio")}
-    assert Counter(zip(table.split, table.domain, strict=True)) == limits
-    assert [key for key, _ in table.groupby(["split", "domain"], sort=False)] == list(limits)
+    limits = {("train", "speech", ""): 9, ("train", "audio", ""): 8}
+    for split in ("validation", "test"):
+        limits |= {(split, "speech", "main"): 9, (split, "speech", "unseen"): 6, (split, "audio", ""): 8}
+    assert Counter(zip(table.split, table.domain, table.listing, strict=True)) == limits
+    assert [key for key, _ in table.groupby(["split", "domain", "listing"], sort=False)] == list(limits)
     for row in table.itertuples():
         assert Path(row.clip).name == f"{row.id}.flac"
         assert prepared / "clips" in Path(row.clip).parents
@@ -79,8 +82,10 @@ def test_the_manifest_says_what_the_clips_are(prepared: Path, table: pd.DataFram
 def test_prepare_mixes_speakers_and_families_in_the_evaluation_lists(prepared: Path) -> None:
     table = manifest.read(prepared / "manifest.parquet").set_index("id", drop=False)
     speakers = [table.speaker[clip] for clip in manifest.evaluation_list(table, "test", "speech", 9)]
+    assert len(set(speakers)) == 9
+    speakers = [table.speaker[clip] for clip in manifest.evaluation_list(table, "test", "speech", 6, "unseen")]
     assert set(speakers[:3]) == {"queen_jim", "queen_oracle", "queen_laris"}
-    assert speakers[:3] == speakers[3:6] == speakers[6:9]
+    assert speakers[:3] == speakers[3:]
     families = [table.family[clip] for clip in manifest.evaluation_list(table, "test", "audio", 8)]
     assert len(set(families)) == 8
     assert table.seconds[(table.split == "test") & (table.domain == "speech")].min() >= ordering.PREFERRED_SECONDS
@@ -201,7 +206,7 @@ def test_attribution_names_corpora_files_and_networks(
     text = (tmp_path / "ATTRIBUTION.md").read_text()
     row = next(line for line in text.splitlines() if line.startswith("| queen |"))
     assert "flight-of-the-amazon-queen 1.0.0-9" in row
-    assert row.count("9 clips") == 3
+    assert row.count("9 clips") == 1 and row.count("15 clips") == 2
     assert "Files of queen" not in text
     for file in table.file[table.domain == "audio"]:
         assert f"| {file} |" in text
@@ -215,16 +220,29 @@ def test_attribution_names_corpora_files_and_networks(
 )
 def test_a_leak_between_splits_is_found_and_named(column: str, kind: str, table: pd.DataFrame) -> None:
     train = table.index[(table.split == "train") & (table.domain == "speech")][0]
-    test = table.index[(table.split == "test") & (table.domain == "speech")][0]
+    test = table.index[(table.split == "test") & (table.listing == "unseen")][0]
     table.loc[train, column] = table.loc[test, column].upper() + "!" if column == "text" else table.loc[test, column]
     with pytest.raises(CorpusError, match=f"{kind} .* is in more than one split") as failure:
         manifest.check(table)
     assert f"{table.id[train]} (train)" in str(failure.value)
 
 
+def test_a_speaker_of_training_may_be_on_a_main_list_and_never_on_an_unseen_one(table: pd.DataFrame) -> None:
+    train, main, unseen = (
+        table.index[(table.domain == "speech") & (table.listing == listing) & (table.split == split)][0]
+        for listing, split in (("", "train"), ("main", "test"), ("unseen", "validation"))
+    )
+    table.loc[[train, main], ["speaker", "family"]] = "queen_someone"
+    manifest.check(table)
+    table.loc[unseen, ["speaker", "family"]] = "queen_someone"
+    with pytest.raises(CorpusError, match="speaker 'queen_someone' is in more than one split"):
+        manifest.check(table)
+
+
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
+        ("listing", "main", r": listing 'main': evaluated speech is on a list and nothing else is"),
         ("id", "Queen 1", r"id 'Queen 1' must be of a-z, 0-9 and _ and start with the corpus"),
         ("domain", "music", r"domain 'music' is none of speech, audio"),
         ("split", "dev", r"split 'dev' is none of train, validation, test"),
@@ -239,6 +257,9 @@ def test_a_row_that_breaks_the_contract_is_named(column: str, value: object, mes
 
 
 def test_manifest_lists_and_shards(table: pd.DataFrame, tmp_path: Path) -> None:
+    assert [len(ids) for ids in manifest.evaluation_lists(table, "test", 5, 0, 3).values()] == [5, 0, 3]
+    with pytest.raises(CorpusError, match=r"7 unseen speech clips .* it has 6: ask .* or raise corpora.test.unseen"):
+        manifest.evaluation_lists(table, "test", 5, 7, 3)
     assert manifest.evaluation_list(table, "test", "audio", 3) == manifest.evaluation_list(table, "test", "audio", 8)[:3]
     with pytest.raises(CorpusError, match=r"20 audio clips of the test split are asked for and it has 8: ask for fewer"):
         manifest.evaluation_list(table, "test", "audio", 20)

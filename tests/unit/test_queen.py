@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from agrepa.archives.containers import deb_members
 from agrepa.audio import files
 from agrepa.corpora import queen, queen_resources
+from agrepa.corpora.clip import Clip
 from agrepa.errors import CorpusError
 from agrepa.params import Experiment
 
@@ -70,6 +72,18 @@ def test_queen_stage_directions_are_no_text(utterances: list[queen.Utterance]) -
     assert text["660006P"] == "Why thank you ma'am."  # <gulp> …
     assert not any("*" in line or "<" in line for line in text.values())
     assert queen_resources.segments("*XY00(128,112)*FLIt's you.*00Out!*05") == ["", "", "It's you.", "Out!", ""]
+
+
+def test_main_lists_hold_few_clips_of_each_speaker_and_never_change_for_others() -> None:
+    def clip(speaker: str, number: int) -> Clip:
+        word = f"{speaker}_{number:03d}"
+        return Clip(word, "x", "speech", "train", "f", 0.0, 2.0, word, speaker, "", speaker, "", "", (word,))
+
+    clips = [clip(speaker, i) for speaker, count in (("joe", 100), ("ann", 10), ("bob", 3)) for i in range(count)]
+    found = queen.main_lists(clips)
+    counts = Counter((name[:3], split) for name, split in found.items())
+    assert counts == {("joe", "test"): 8, ("joe", "validation"): 4, ("ann", "test"): 2, ("ann", "validation"): 1}
+    assert found.items() >= queen.main_lists([c for c in clips if c.speaker == "ann"][::-1]).items()
 
 
 def test_queen_puts_each_speaker_in_one_split(utterances: list[queen.Utterance]) -> None:

@@ -39,7 +39,8 @@ def small(demo: Experiment) -> Experiment:
     """A tiny model, three clips a domain, three steps of sampling and two of Griffin-Lim."""
     evaluation = demo.evaluation.model_copy(
         update={
-            **dict.fromkeys(("speech_clips", "audio_clips", "anchor_speech_clips", "anchor_audio_clips"), 3),
+            **dict.fromkeys(("speech_clips", "audio_clips"), 3),
+            "unseen_clips": 0,
             "sampling": demo.evaluation.sampling.model_copy(update={"steps": 3}),
             "vocoder": demo.evaluation.vocoder.model_copy(update={"iterations": 2}),
         }
@@ -57,7 +58,7 @@ def inputs(tmp_path: Path, small: Experiment) -> dict[str, Path]:
         files.write_flac(path, (0.1 * rng.standard_normal(samples)).astype(np.float32), small.corpora.sample_rate)
         domain, digest = "speech" if clip.startswith("queen") else "audio", hashlib.sha256(path.read_bytes()).hexdigest()
         split, speaker = "test" if clip in CLIPS else "train", "" if domain == "audio" else "eve" if clip == "queen_c" else "ada"
-        place = {"clip": str(path), "split": split, "speaker": speaker}
+        place = {"clip": str(path), "split": split, "speaker": speaker, "listing": ""}
         rows.append({"id": clip, "domain": domain, "family": clip, "sha256": digest} | place)
         waves[clip] = torch.from_numpy(files.read(path)[0])
     write_table(tmp_path / "manifest.parquet", pd.DataFrame(rows).reindex(columns=list(COLUMNS)))

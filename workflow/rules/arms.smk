@@ -12,6 +12,7 @@ use rule stage as train with:
     output:
         checkpoint=f"{WORK}/arms/{{arm}}/seed{{seed}}/checkpoint.safetensors",
         log=f"{WORK}/arms/{{arm}}/seed{{seed}}/log.parquet",
+        validation=f"{WORK}/arms/{{arm}}/seed{{seed}}/validation.parquet",
         card=f"{WORK}/arms/{{arm}}/seed{{seed}}/checkpoint.safetensors.card.json",
     log:
         f"{WORK}/logs/train/{{arm}}.seed{{seed}}.log",

@@ -138,6 +138,7 @@ use rule stage as scores with:
         settled,
         metrics=METRICS,
         utterances=UTTERANCES,
+        losses=every(rules.train.output.validation),
     output:
         out=f"{RESULTS}/scores/scores.csv",
         values=f"{RESULTS}/scores/metrics.json",

@@ -9,6 +9,7 @@ use rule stage as warmup with:
     output:
         checkpoint=f"{WORK}/warmup/checkpoint.safetensors",
         log=f"{WORK}/warmup/log.parquet",
+        validation=f"{WORK}/warmup/validation.parquet",
         snapshots=directory(f"{WORK}/warmup/snapshots"),
         card=f"{WORK}/warmup/checkpoint.safetensors.card.json",
     log:

@@ -23,21 +23,26 @@ if TYPE_CHECKING:
 def run(p: CorporaSettings, *, candidates: In, rows: Ins, out: Out) -> None:
     """Gather the decoded clips into one manifest.
 
-    In the candidates' order, each split and domain takes those that are long enough without silence and whose audio no clip
+    In the candidates' order, each list of each split takes those that are long enough without silence and whose audio no clip
     before has, until it has as many as the params ask for.
 
     Raises ArtifactError when a candidate was not decoded, CorpusError when the candidates are too few or anything leaks.
     """
     table = _measured(read_table(candidates), rows)
     seen: set[str] = set()
-    kept = {key: _taken(part, p.corpora, seen) for key, part in table.groupby(["split", "domain"], sort=False)}
-    # Splits and domains in their usual order; clips were chosen in the candidates', which puts the test split first.
-    chosen = [row for split in manifests.SPLITS for domain in DOMAINS for row in kept.get((split, domain), [])]
+    lists = [*map(tuple, table[["split", "domain", "listing"]].drop_duplicates().to_numpy())]
+    kept = {key: _taken(part, p.corpora, seen) for key, part in table.groupby(["split", "domain", "listing"], sort=False)}
+    # Splits and lists in their usual order; clips were chosen in the candidates', which puts the test split first.
+    order = sorted(lists, key=lambda key: (manifests.SPLITS.index(key[0]), DOMAINS.index(key[1]), key[2]))
+    chosen = [row for key in order for row in kept[key]]
     result = table.loc[chosen, list(manifests.COLUMNS)].reset_index(drop=True)
     manifests.check(result, str(out))
     write_table(out, result)
-    for (split, domain), part in result.groupby(["split", "domain"]):
-        print(f"manifest: {split} {domain}: {len(part)} clips, {part.seconds.sum() / 60:.1f} min", file=sys.stderr)
+    for (split, domain, listing), part in result.groupby(["split", "domain", "listing"]):
+        print(
+            f"manifest: {' '.join(filter(None, (split, listing, domain)))}: {len(part)} clips, {part.seconds.sum() / 60:.1f} min",
+            file=sys.stderr,
+        )
 
 
 def _measured(candidates: pd.DataFrame, rows: list[Path]) -> pd.DataFrame:
@@ -58,8 +63,9 @@ def _measured(candidates: pd.DataFrame, rows: list[Path]) -> pd.DataFrame:
 
 
 def _taken(part: pd.DataFrame, settings: Corpora, seen: set[str]) -> list[int]:
-    """Index of the rows that one split takes of a domain; ``seen`` collects the hashes of all audio."""
-    split, domain, left_out = part.split.iloc[0], part.domain.iloc[0], int(part.left_out.iloc[0])
+    """Index of the rows that one list of a split takes; ``seen`` collects the hashes of all audio."""
+    split, left_out = part.split.iloc[0], int(part.left_out.iloc[0])
+    domain = "unseen" if part.listing.iloc[0] == manifests.UNSEEN else part.domain.iloc[0]
     limit = getattr(getattr(settings, split), domain)
     taken: list[int] = []
     for row in part.itertuples():

@@ -17,7 +17,6 @@ from agrepa.artifacts.files import write_table
 from agrepa.corpora import ordering
 from agrepa.corpora.clip import Clip, fits
 from agrepa.corpora.kinds import corpus
-from agrepa.domains import DOMAINS
 from agrepa.errors import CorpusError
 from agrepa.job import Ins, Out
 
@@ -48,14 +47,14 @@ def _rows(settings: Corpora, archives: dict[str, Path], seed: int) -> Iterator[t
     pool = ordering.without_leaks([clip for _, clip in found])
     # The test split comes first: of two clips that turn out to be the same audio, training loses its one.
     for split in ordering.PRIORITY:
-        for domain in DOMAINS:
-            clips = ordering.ordered([c for c in pool if (c.split, c.domain) == (split, domain)], seed)
-            if not clips:
+        for key, found_here in ordering.groups([c for c in pool if c.split == split]):
+            clips, limit = ordering.ordered(found_here, seed), getattr(getattr(settings, split), key, 0)
+            if not clips and limit != 0:
                 raise CorpusError(
-                    f"no {domain} clip of {settings.min_seconds}-{settings.max_seconds} s for the {split} split in "
+                    f"no {key} clip of {settings.min_seconds}-{settings.max_seconds} s for the {split} split in "
                     f"{', '.join(settings.sources)}: add recordings, or change corpora.sources, min_seconds or max_seconds"
                 )
-            listed = clips[: asked(getattr(getattr(settings, split), domain), settings.reserve)]
+            listed = clips[: asked(limit, settings.reserve)]
             for clip in listed:
                 yield source[clip.id], *(getattr(clip, name) for name in COLUMNS[1:-1]), len(clips) - len(listed)
 
@@ -70,5 +69,5 @@ def _usable(name: str, settings: Corpora, archives: dict[str, Path]) -> list[Cli
 
 
 def asked(limit: int | None, reserve: float) -> int | None:
-    """How many candidates a split lists of a domain of which it takes ``limit``; None for all."""
-    return None if limit is None else math.ceil(limit * (1 + reserve)) + SPARE
+    """How many candidates a split lists of what it takes ``limit`` clips of; None for all."""
+    return limit if not limit else math.ceil(limit * (1 + reserve)) + SPARE

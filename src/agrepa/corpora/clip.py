@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Domain = Literal["speech", "audio"]
 Split = Literal["train", "validation", "test"]
+Listing = Literal["", "main", "unseen"]
 ROUNDING = 0.001  # seconds that resampling may add to a clip of the greatest length
 
 
@@ -27,6 +28,7 @@ class Clip:
         seconds: how long it is by the header; decoding may tell another length.
         family: what stays within one split and is resampled as one: the speaker of speech, the origin of a sound.
         parts: hashes of the recordings that it is made of.
+        listing: of evaluated speech, whether it is of the main list, by utterance, or of speakers that training never hears.
         fixed: its split was given by a person, so it is never dropped in favour of another split.
     """
 
@@ -44,6 +46,7 @@ class Clip:
     licence: str
     attribution: str
     parts: tuple[str, ...]
+    listing: Listing = ""
     fixed: bool = False
 
 

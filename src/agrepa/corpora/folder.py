@@ -38,8 +38,11 @@ def clips(archives: dict[str, Path], settings: Corpora, source: Source) -> list[
     rows = _rows(listing)
     result: list[Clip] = []
     problems: list[str] = []
+    splits: dict[str, str] = {}
     for number, row in track(rows, "reading your recordings", unit="file"):
         found = _complaints(row, settings)
+        if row["domain"] == "speech" and (first := splits.setdefault(row["speaker"], row["split"])) != row["split"]:
+            found.append(f"{row['path']}: speaker {row['speaker']!r} is in more than one split, first in {first}: keep it in one")
         try:
             path = listing.parent / row["path"]
             seconds, parts = _inspect(path, settings)
@@ -148,6 +151,7 @@ def _cut(row: dict[str, str], number: int, corpus: str, seconds: float, content:
                 licence=row.get("licence", ""),
                 attribution=row.get("attribution", ""),
                 parts=(f"{content}@{index}",),
+                listing="main" if speech and row["split"] != "train" else "",
                 fixed=True,
             )
         )

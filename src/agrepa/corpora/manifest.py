@@ -32,9 +32,11 @@ COLUMNS = {
     "sha256": str,
     "licence": str,
     "attribution": str,
+    "listing": str,
     "clip": str,
 }
 SPLITS = ("train", "validation", "test")
+MAIN, UNSEEN = "main", "unseen"  # the lists of evaluated speech: by utterance, and of speakers that training never hears
 SHOWN = 20  # offenders that a message lists
 
 
@@ -73,6 +75,11 @@ def check(table: pd.DataFrame, name: str = "manifest") -> None:
             problems.append(f"id {identity!r} stands for {len(rows)} clips")
         if not re.fullmatch(r"[a-z0-9_]+", str(identity)) or not str(identity).startswith(str(rows.corpus.iloc[0])):
             problems.append(f"id {identity!r} must be of a-z, 0-9 and _ and start with the corpus, {rows.corpus.iloc[0]!r}")
+    evaluated = (table.domain == "speech") & (table.split != "train")
+    odd = table[table.listing.isin([MAIN, UNSEEN]) != evaluated]
+    problems += [
+        f"{row.id}: listing {row.listing!r}: evaluated speech is on a list and nothing else is" for row in odd.itertuples()
+    ]
     wordless = table.id[(table.domain == "speech") & (table.text.map(plain) == "")]
     problems += [f"{identity}: speech without a transcript" for identity in wordless]
     impossible = table[(table.seconds <= 0) | (table.start < 0)]
@@ -84,7 +91,10 @@ def check(table: pd.DataFrame, name: str = "manifest") -> None:
 
 
 def leaks(table: pd.DataFrame) -> list[str]:
-    """What occurs in more than one split, one line each."""
+    """What occurs in more than one split, one line each.
+
+    Speakers and families may be in the training split and on main lists, which are by utterance; never on an unseen one too.
+    """
     found = []
     values = {
         "audio": table.sha256,
@@ -95,24 +105,37 @@ def leaks(table: pd.DataFrame) -> list[str]:
     for kind, column in values.items():
         for value, rows in table[column != ""].groupby(column[column != ""]):
             first = rows.groupby("split").id.first()
-            if len(first) > 1:
+            by_utterance = kind in ("speaker", "family") and ((rows.domain == "speech") & (rows.listing != UNSEEN)).all()
+            if len(first) > 1 and not by_utterance:
                 where = ", ".join(f"{clip} ({split})" for split, clip in first.items())
                 found.append(f"{kind} {str(value)[:60]!r} is in more than one split: {where}: keep it in one")
     return found
 
 
-def evaluation_list(table: pd.DataFrame, split: str, domain: str, n: int) -> list[str]:
+def evaluation_list(table: pd.DataFrame, split: str, domain: str, n: int, listing: str = MAIN) -> list[str]:
     """Ids of the first ``n`` clips of a domain in a split: always the same ones, and the first of any longer list.
+
+    Args:
+        listing: which list of speech; general audio has one, the main one.
 
     Raises CorpusError when there are fewer.
     """
-    ids = table.id[(table.split == split) & (table.domain == domain)].tolist()
+    ids = table.id[
+        (table.split == split) & (table.domain == domain) & ((table.listing == UNSEEN) == (listing == UNSEEN))
+    ].tolist()
     if len(ids) < n:
+        name, key = ("unseen speech", "unseen") if listing == UNSEEN else (domain, domain)
         raise CorpusError(
-            f"{n} {domain} clips of the {split} split are asked for and it has {len(ids)}: "
-            f"ask for fewer in the params, or raise corpora.{split}.{domain} or add recordings"
+            f"{n} {name} clips of the {split} split are asked for and it has {len(ids)}: "
+            f"ask for fewer in the params, or raise corpora.{split}.{key} or add recordings"
         )
     return ids[:n]
+
+
+def evaluation_lists(table: pd.DataFrame, split: str, speech: int, unseen: int, audio: int) -> dict[str, list[str]]:
+    """What every row is made of: ids of the main list of speech, of the ``unseen`` one, and of general audio."""
+    counts = {"speech": ("speech", speech, MAIN), UNSEEN: ("speech", unseen, UNSEEN), "audio": ("audio", audio, MAIN)}
+    return {key: evaluation_list(table, split, domain, n, listing) for key, (domain, n, listing) in counts.items()}
 
 
 def shard(table: pd.DataFrame, k: int, n: int) -> pd.DataFrame:

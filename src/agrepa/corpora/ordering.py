@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterator
 from itertools import zip_longest
 
 from agrepa.corpora.clip import Clip, Split, plain
 
 PREFERRED_SECONDS = 1.0  # shorter utterances are evaluated only where there are too few of this length
 PRIORITY: tuple[Split, ...] = ("test", "validation", "train")  # what is in two splits stays in the first of these
+
+
+def groups(clips: list[Clip]) -> Iterator[tuple[str, list[Clip]]]:
+    """The key of ``corpora.<split>`` that counts them, and the clips, for each list of a split, in the order of taking."""
+    for key, domain, unseen in (("speech", "speech", False), ("unseen", "speech", True), ("audio", "audio", False)):
+        yield key, [clip for clip in clips if clip.domain == domain and (clip.listing == "unseen") == unseen]
 
 
 def without_leaks(clips: list[Clip]) -> list[Clip]:

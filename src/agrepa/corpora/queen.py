@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from agrepa.archives.containers import deb_members
 from agrepa.audio import files
 from agrepa.corpora import debian_copyright
-from agrepa.corpora.clip import Clip, Split, slug
+from agrepa.corpora.clip import Clip, Split, plain, slug
 from agrepa.corpora.kinds import Reader
 from agrepa.corpora.queen_resources import Resources, lines, segments
 from agrepa.errors import CorpusError
@@ -34,6 +35,9 @@ HELD_OUT: dict[str, Split] = {
     "BUD": "validation",
     "NAOMI": "validation",
 }
+# Of every other character, utterances of their own are held out: at most so many, and at most one of so many.
+BY_UTTERANCE: tuple[tuple[Split, int, int], ...] = (("test", 8, 4), ("validation", 4, 8))
+MIN_WORDS = 3  # shorter utterances are often a sigh or a name, of which a recogniser makes nothing
 # Cut scenes name the object that speaks, dialogues the character.
 CHARACTERS = {
     "ANDERSON": "AND",
@@ -97,13 +101,29 @@ def utterances(resources: Resources) -> list[Utterance]:
 
 
 def split(utterance: Utterance) -> Split | None:
-    """The split of an utterance: its speaker's. None where the speaker is unknown, or is Joe talking to a held-out character.
+    """The split of an utterance by its speaker. None where the speaker is unknown, or is Joe talking to a held-out character.
 
-    So every speaker is in one split; that two characters were played by one actor cannot be told.
+    The held-out characters are the unseen list; that two characters were played by one actor cannot be told.
     """
     if not utterance.speaker or utterance.partner in HELD_OUT:
         return None
     return HELD_OUT.get(utterance.speaker, "train")
+
+
+def main_lists(found: Iterable[Clip]) -> dict[str, Split]:
+    """Ids of the training speakers' clips that are held out instead, with their split: the main lists of test and validation.
+
+    Each speaker's are drawn by the hash of their ids alone, so that a clip's place never depends on other speakers.
+    """
+    spoken_by: dict[str, list[str]] = defaultdict(list)
+    for clip in found:
+        spoken_by[clip.speaker].append(clip.id)
+    result: dict[str, Split] = {}
+    for own in spoken_by.values():
+        drawn = iter(sorted(own, key=lambda identity: hashlib.sha256(identity.encode()).digest()))
+        for name, most, one_of in BY_UTTERANCE:
+            result |= {next(drawn): name for _ in range(min(most, len(own) // one_of))}
+    return result
 
 
 def pieces(utterance: Utterance, seconds: list[float], longest: float) -> list[tuple[tuple[tuple[str, str], ...], float]]:
@@ -122,6 +142,9 @@ def pieces(utterance: Utterance, seconds: list[float], longest: float) -> list[t
 def clips(archives: dict[str, Path], settings: Corpora, source: Source) -> list[Clip]:
     """Clips of all splits: utterances up to ``max_seconds``, longer ones cut between their segments.
 
+    Test and validation have two lists each: the main one of whole utterances of the training speakers, the unseen one of the
+    characters in HELD_OUT.
+
     Raises CorpusError when the archive is missing or damaged, or when its recordings cannot fill the bandwidth.
     """
     archive = _archive(archives, source)
@@ -134,7 +157,7 @@ def clips(archives: dict[str, Path], settings: Corpora, source: Source) -> list[
     resources = Resources(members[DATA], str(archive))
     paragraph = debian_copyright.find(debian_copyright.parse(members[COPYRIGHT], str(archive)), "queen.1c")
     licence, holders = (paragraph.licence, paragraph.holders) if paragraph else ("", "")
-    result = []
+    result, whole_utterances = [], []
     for utterance in utterances(resources):
         chosen = split(utterance)
         if chosen is None:
@@ -163,9 +186,13 @@ def clips(archives: dict[str, Path], settings: Corpora, source: Source) -> list[
                     licence=licence,
                     attribution=holders,
                     parts=tuple(hashlib.sha256(resources[name]).hexdigest() for name, _ in parts),
+                    listing="" if chosen == "train" else "unseen",
                 )
             )
-    return result
+            if chosen == "train" and whole and seconds >= settings.min_seconds and len(plain(text).split()) >= MIN_WORDS:
+                whole_utterances.append(result[-1])
+    held_out = main_lists(whole_utterances)
+    return [replace(clip, split=held_out[clip.id], listing="main") if clip.id in held_out else clip for clip in result]
 
 
 def reader(archives: dict[str, Path], settings: Corpora, source: Source) -> Reader:

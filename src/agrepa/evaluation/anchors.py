@@ -29,11 +29,8 @@ def run(p: AnchorSettings, *, row: Wildcard, manifest: In, mel: In, archives: In
     if row not in ANCHORS:
         raise ArtifactError(f"row {row!r} is no anchor: choose from {', '.join(ANCHORS)}")
     table = manifests.read(manifest)
-    ids = [
-        clip
-        for domain, count in {"speech": p.speech_clips, "audio": p.audio_clips}.items()
-        for clip in manifests.evaluation_list(table, p.split, domain, count)
-    ]
+    lists = manifests.evaluation_lists(table, p.split, p.speech_clips, p.unseen_clips, p.audio_clips)
+    ids = [clip for listed in lists.values() for clip in listed]
     out.mkdir()
     if row == GROUND_TRUTH:
         for recording in table.set_index("id", drop=False).loc[ids].itertuples():

@@ -12,7 +12,7 @@ square root of C_1 C_2 is neither stable nor real.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,8 @@ from agrepa.artifacts.files import write_json, write_table
 from agrepa.corpora import manifest as manifests
 from agrepa.errors import ArtifactError
 from agrepa.evaluation.embeddings import OUTPUT
-from agrepa.evaluation.statistics import margin
+from agrepa.evaluation.kernel_distance import Reference, kernel_distance
+from agrepa.evaluation.statistics import FEWEST_CLUSTERS, Design, Estimate
 from agrepa.job import In, Out, Wildcard
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ Floats = NDArray[np.float64]
 Clips = NDArray[np.int64]  # positions in the evaluation list
 SMALLEST_PART = 1 / 3  # the smallest subset of the extrapolation, as part of all clips
 FEWEST_CLIPS = 3  # below this there is no line to fit
-FEWEST_UNITS = 12  # below this half of the units are too few to extrapolate from
+FEWEST_UNITS = FEWEST_CLUSTERS  # of clips; below this half of them are too few to extrapolate from
 REPEATS = 8  # shuffles behind a value
 REPEATS_IN_HALVES = 2  # and behind each half-sample
 
@@ -130,23 +131,25 @@ def fad_infinity(evaluated: Evaluated, clips: Clips, sizes: int, repeats: int, r
     return float(np.polyfit([1 / count for count in counts], means, 1)[1])
 
 
-def half_sampling(evaluated: Evaluated, units: Sequence[str], sizes: int, samples: int, rng: np.random.Generator) -> list[float]:
-    """Deviations of FAD-infinity over random halves of the units; their root mean square is its standard error.
+def half_sampling(
+    evaluated: Evaluated, design: Design, sizes: int, samples: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Deviations ``[samples]`` of FAD-infinity over random halves of the units, whose sum of squares is its variance.
 
     Drawing WITH replacement would not do: a repeated clip adds no spread, so every resample looks like a smaller, worse set.
     Halves without replacement keep each clip once, and for h of g units the variance of the estimate over halves times
-    h / (g - h) is the variance of the estimate itself: the delete-d jackknife (Shao & Wu 1989).
-
-    Args:
-        units: ``[N]``, what each clip moves with: its family, or itself.
+    h / (g - h) is the variance of the estimate itself: the delete-d jackknife (Shao & Wu 1989). Every stratum is halved.
     """
-    names, member = np.unique(np.asarray(units, dtype=str), return_inverse=True)
-    half = len(names) // 2
+    units = len(design.stratum)
     values = np.empty(samples)
     for sample in range(samples):
-        kept = np.isin(member, rng.permutation(len(names))[:half])
+        # Every other unit in a random order within the strata: of each of these a half.
+        order = np.lexsort((rng.permutation(units), design.stratum))
+        kept = np.isin(design.member, order[1::2])
         values[sample] = fad_infinity(evaluated, np.flatnonzero(kept), sizes, REPEATS_IN_HALVES, rng)
-    return (np.sqrt(half / (len(names) - half)) * (values - values.mean())).tolist()
+    half = units // 2
+    scaled: NDArray[np.float64] = np.sqrt(half / (units - half) / samples) * (values - values.mean())
+    return scaled
 
 
 def score(clips: dict[str, Floats], families: list[str], reference: Gaussian, settings: Frechet, seed: int) -> dict[str, Any]:
@@ -160,28 +163,23 @@ def score(clips: dict[str, Floats], families: list[str], reference: Gaussian, se
     everything = np.arange(len(clips))
     rng = np.random.default_rng(seed)
     value = fad_infinity(evaluated, everything, settings.subset_sizes, REPEATS, rng)
-    unit = "family" if len(set(families)) >= FEWEST_UNITS else "clip"
-    entry: dict[str, Any] = {
-        "value": value,
-        "low": None,
-        "high": None,
-        "n": len(clips),
-        "n_frames": sum(map(len, clips.values())),
-        "fad_n": evaluated.distance(everything),
-        "clips": hashlib.sha256("\n".join(clips).encode()).hexdigest(),
-    }
+    design = Design.of(families)
+    deviations, freedom = np.zeros(1), 0.0
     if len(clips) >= FEWEST_UNITS:
-        units = families if unit == "family" else list(clips)
-        deviations = half_sampling(evaluated, units, settings.subset_sizes, settings.bootstrap, rng)
-        half_width = margin(deviations)
-        entry |= {"low": value - half_width, "high": value + half_width, "unit": unit, "deviations": deviations}
-    return entry
+        deviations = half_sampling(evaluated, design, settings.subset_sizes, settings.bootstrap, rng)
+        freedom = design.freedom
+    found = Estimate(np.array([value]), deviations[None], len(clips), len(design.stratum), design.unit, freedom)
+    return stored(found, clips) | {"n_frames": sum(map(len, clips.values())), "fad_n": evaluated.distance(everything)}
+
+
+def stored(found: Estimate, clips: Iterable[str]) -> dict[str, Any]:
+    """An estimate as the metric's JSON keeps it, so that rows of the same clips can be subtracted."""
+    kept = {"deviations": found.deviations[0].tolist(), "freedom": found.freedom}
+    return found.interval().entry() | kept | {"clips": hashlib.sha256("\n".join(clips).encode()).hexdigest()}
 
 
 def run(p: FadSettings, *, embedding: Wildcard, manifest: In, reference: In, evaluated: In, out: Out, utterances: Out) -> None:
-    """Frechet audio distance of a row to the training recordings, under one embedding, both domains.
-
-    Every row is scored on the clips that the arms have, also the anchors: a FAD of fewer clips is higher, even extrapolated.
+    """Frechet and kernel audio distance of a row to the training recordings, under one embedding, both domains.
 
     Args:
         reference: index of the recordings' features.
@@ -197,11 +195,14 @@ def run(p: FadSettings, *, embedding: Wildcard, manifest: In, reference: In, eva
         known = table[(table.split == "train") & (table.domain == domain)].id[: p.frechet.reference_clips]
         if known.empty:
             raise ArtifactError(f"{manifest} has no {domain} clips in the training split, which are FAD's reference")
-        gaussian = Gaussian.of(np.concatenate([real[clip].double().numpy() for clip in known]))
+        recordings = [real[clip].double().numpy() for clip in known]
+        gaussian, reference_frames = Gaussian.of(np.concatenate(recordings)), Reference(recordings)
         clips = {clip: made[clip].double().numpy() for clip in ids}
         families = table.set_index("id").family.loc[ids].tolist()
         entry = score(clips, families, gaussian, p.frechet, p.seed)
         result[f"{domain}_fad_{embedding}"] = entry | {"reference_clips": len(known)}
+        kernel = stored(kernel_distance(list(clips.values()), families, reference_frames), clips)
+        result[f"{domain}_kad_{embedding}"] = kernel | {"reference_clips": len(known), "bandwidth": reference_frames.bandwidth}
         rows += [(clip, family, domain, len(clips[clip])) for clip, family in zip(ids, families, strict=True)]
     write_table(utterances, pd.DataFrame(rows, columns=["clip", "family", "domain", "frames"]))
     write_json(out, result)

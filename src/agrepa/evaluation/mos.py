@@ -16,7 +16,7 @@ from agrepa.artifacts.files import write_json, write_table
 from agrepa.audio import files
 from agrepa.corpora import manifest as manifests
 from agrepa.errors import ArtifactError
-from agrepa.evaluation.statistics import cluster_bootstrap
+from agrepa.evaluation.statistics import ratio
 from agrepa.job import In, Out
 from agrepa.progress import track
 
@@ -38,9 +38,9 @@ def load(archive: Path) -> ConvTransformerSQAModel:
 
 
 def speech_clips(manifest: Path, audio: Path) -> pd.DataFrame:
-    """Rows (clip, family, domain) of the manifest for the speech clips in a folder, in manifest order.
+    """Rows (clip, family, domain) of the manifest for the speech clips of the main list in a folder, in manifest order.
 
-    Raises ArtifactError when the folder holds no speech or a clip that the manifest lacks.
+    Raises ArtifactError when the folder holds no such speech or a clip that the manifest lacks.
     """
     table = manifests.read(manifest)
     found = {path.stem for path in audio.glob("*.flac")}
@@ -49,7 +49,7 @@ def speech_clips(manifest: Path, audio: Path) -> pd.DataFrame:
         raise ArtifactError(
             f"{audio} holds clips that {manifest} lacks: {', '.join(unknown[:5])}: run the stage that writes it again"
         )
-    rows = table[table.id.isin(found) & (table.domain == "speech")]
+    rows = table[table.id.isin(found) & (table.domain == "speech") & (table.listing != manifests.UNSEEN)]
     if rows.empty:
         raise ArtifactError(f"{audio} holds no speech clip of {manifest}: run the stage that writes it again")
     return rows[["id", "family", "domain"]].rename(columns={"id": "clip"}).reset_index(drop=True)
@@ -67,6 +67,6 @@ def run(p: MosSettings, *, manifest: In, audio: In, archive: In, out: Out, utter
         with torch.inference_mode():
             scores.append(model(samples[None]).item())
     rows["mos"] = scores
-    interval = cluster_bootstrap(rows.mos, [1.0] * len(rows), rows.family, p.bootstrap, p.seed)
+    interval = ratio(rows.mos, [1.0] * len(rows), rows.family.tolist()).interval(positive=True)
     write_table(utterances, rows)
     write_json(out, {"speech_mos_distill": interval.entry()})

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from agrepa.artifacts.files import read_json, read_table, write_json
+from agrepa.corpora.manifest import UNSEEN
 from agrepa.errors import ArtifactError
-from agrepa.evaluation.rows import ANCHORS, BASE, ordered
-from agrepa.evaluation.statistics import cluster_bootstrap, margin, paired_difference
+from agrepa.evaluation.rows import ANCHORS, BASE, CONTROLS, ordered
+from agrepa.evaluation.statistics import Estimate, ratio
 from agrepa.job import Ins, Out
 
 if TYPE_CHECKING:
@@ -22,23 +23,32 @@ if TYPE_CHECKING:
 
 PLACE = re.compile(r"(?P<row>[a-z0-9_]+)/seed(?P<seed>\d+)/(?P<file>[a-z0-9_]+)\.json$")
 NUMBERS = ["value", "low", "high"]
-DIFFERENCES = ["difference", "difference_low", "difference_high"]
-COLUMNS = ["row", "metric", *NUMBERS, "n", "seeds", *DIFFERENCES, "card"]
+DIFFERENCES = ["difference", "difference_low", "difference_high", "difference_p"]
+COLUMNS = ["row", "metric", *NUMBERS, "n", "unit", "seeds", *DIFFERENCES, "card"]
+LOSS = re.compile(r"(?P<row>[a-z0-9_]+)/seed(?P<seed>\d+)/validation\.parquet$")
+FLOW_LOSS = "flow_loss"
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A metric that is a ratio of sums over utterances: which columns, and the factor to its unit."""
+    """A metric that is a ratio of sums over utterances: which columns, and the factor to its unit.
+
+    Attributes:
+        each: the ratio is taken of each utterance and averaged over them.
+    """
 
     numerator: str
     denominator: str | None
     factor: float
+    each: bool = False
 
 
 RATIOS = {
     "wer": Ratio("word_errors", "words", 100),
     "cer": Ratio("char_errors", "chars", 100),
     "uer": Ratio("errors", "units", 100),
+    "wer_utterance": Ratio("word_errors", "words", 100, each=True),
+    FLOW_LOSS: Ratio("loss", None, 1),
     "mos_distill": Ratio("mos", None, 1),
 }
 
@@ -96,7 +106,10 @@ def check_complete(metrics: Metrics, rows: list[str], seeds: list[int]) -> None:
         unknown = sorted(set(found) - set(rows))
         if unknown:
             raise ArtifactError(f"{found[unknown[0]][0].path}: row {unknown[0]!r} is not in this experiment: name its rows only")
+        trained_only = metric.endswith(FLOW_LOSS)
         for row in rows:
+            if trained_only and row in (*ANCHORS, *CONTROLS):
+                continue
             have = [measured.seed for measured in found.get(row, [])]
             if row in ANCHORS:
                 if len(have) != 1:
@@ -105,62 +118,80 @@ def check_complete(metrics: Metrics, rows: list[str], seeds: list[int]) -> None:
                 raise ArtifactError(f"{row} has {metric} of seeds {have} instead of {sorted(seeds)}: run its metrics")
 
 
-def pooled(metric: str, files: list[Measured]) -> pd.DataFrame:
-    """Utterances of all seeds, sorted by seed and clip, with the metric's numerator and denominator."""
-    domain, name = metric.split("_", 1)
-    ratio = RATIOS[name]
-    table = pd.concat([measured.utterances for measured in files], ignore_index=True)
-    table = table[table.domain == domain].sort_values(["seed", "clip"], ignore_index=True)
-    denominator = np.ones(len(table)) if ratio.denominator is None else table[ratio.denominator]
-    return table.assign(numerator=table[ratio.numerator], denominator=denominator)
+def kind(metric: str) -> str:
+    """A metric's name without its domain and its list."""
+    return metric.split("_", 1)[1].removesuffix(f"_{UNSEEN}")
 
 
-def ratio_scores(metric: str, found: dict[str, list[Measured]], samples: int, seed: int) -> dict[str, dict[str, float | None]]:
-    """Scores of a ratio by row. Seeds are pooled and families resampled with all their seeds."""
-    factor, result = RATIOS[metric.split("_", 1)[1]].factor, {}
-    base = pooled(metric, found[BASE]) if BASE in found else None
-    for row, files in found.items():
-        mine = pooled(metric, files)
-        interval = cluster_bootstrap(mine.numerator, mine.denominator, list(mine.family), samples, seed).scaled(factor)
-        scores = {"value": interval.value, "low": interval.low, "high": interval.high, "n": mine["clip"].nunique()}
-        if base is not None and row != BASE and mine[["seed", "clip"]].equals(base[["seed", "clip"]]):
-            both = mine.numerator, mine.denominator, base.numerator, base.denominator, list(mine.family)
-            difference = paired_difference(*both, samples, seed).scaled(factor)
-            scores |= dict(zip(DIFFERENCES, (difference.value, difference.low, difference.high), strict=True))
-        result[row] = scores
-    return result
+def add_losses(metrics: Metrics, losses: list[Path]) -> None:
+    """Validation losses of the arms, clip by clip, as further metrics; those of the main list of speech."""
+    for path in losses:
+        place = LOSS.search(path.as_posix())
+        if place is None:
+            raise ArtifactError(f"{path}: validation losses lie at arms/<arm>/seed<seed>/validation.parquet")
+        measured = Measured(path.with_name("checkpoint.safetensors"), path, place["row"], int(place["seed"]))
+        for domain in measured.utterances.domain.unique():
+            metrics.setdefault(f"{domain}_{FLOW_LOSS}", {}).setdefault(measured.row, []).append(measured)
+    for rows in metrics.values():
+        for files in rows.values():
+            files.sort(key=lambda measured: measured.seed)
 
 
-def distance_scores(metric: str, found: dict[str, list[Measured]]) -> dict[str, dict[str, float | None]]:
-    """Scores of a FAD by row: the mean over seeds.
+def ratio_estimate(metric: str, files: list[Measured]) -> tuple[Estimate, list[str]]:
+    """A ratio metric of a row, a value of each seed, and the clips that it is of.
 
-    All rows and seeds were halved alike, so deviations are averaged over seeds, and subtracted between rows, half by half.
+    Raises ArtifactError when the seeds have different clips.
     """
+    domain, wanted = metric.split("_", 1)[0], RATIOS[kind(metric)]
+    tables = []
+    for measured in files:
+        table = measured.utterances
+        chosen = table.domain == domain
+        if "listing" in table:
+            chosen &= (table.listing == UNSEEN) == metric.endswith(UNSEEN)
+        tables.append(table[chosen].sort_values("clip", ignore_index=True))
+    clips = tables[0]["clip"].tolist()
+    for measured, table in zip(files, tables, strict=True):
+        if table["clip"].tolist() != clips:
+            raise ArtifactError(f"{measured.table} has other clips than {files[0].table}: run the stages of both again")
+    up = np.stack([table[wanted.numerator].to_numpy(np.float64) for table in tables])
+    down = np.ones_like(up)
+    if wanted.denominator is not None:
+        down = np.stack([table[wanted.denominator].to_numpy(np.float64) for table in tables])
+    if wanted.each:
+        up, down = up / down, np.ones_like(up)
+    return ratio(up, down, tables[0].family.tolist()).scaled(wanted.factor), clips
+
+
+def distance_estimate(metric: str, files: list[Measured]) -> tuple[Estimate, list[str]]:
+    """A distance of a row, a value of each seed, and the hash of its clips. All rows and seeds leave out the same clips."""
+    entries = [measured.entries[metric] for measured in files]
+    found = Estimate(
+        np.array([entry["value"] for entry in entries]),
+        np.array([entry["deviations"] for entry in entries]),
+        entries[0]["n"],
+        entries[0]["clusters"],
+        entries[0]["unit"],
+        entries[0]["freedom"],
+    )
+    return found, [entries[0]["clips"]]
+
+
+def scored(metric: str, found: dict[str, list[Measured]]) -> dict[str, dict[str, Any]]:
+    """Scores of a metric by row: the mean over seeds with its interval, and the paired difference to Base."""
+    ratios = kind(metric) in RATIOS
+    estimates = {row: (ratio_estimate if ratios else distance_estimate)(metric, files) for row, files in found.items()}
+    base = estimates.get(BASE)
     result = {}
-    base = [measured.entries[metric] for measured in found.get(BASE, [])]
-    for row, files in found.items():
-        mine = [measured.entries[metric] for measured in files]
-        value = float(np.mean([entry["value"] for entry in mine]))
-        deviations = _mean_deviations(mine)
-        scores: dict[str, float | None] = {"value": value, **_bounds(("low", "high"), value, deviations), "n": mine[0]["n"]}
-        if base and row != BASE and {entry["clips"] for entry in mine} == {entry["clips"] for entry in base}:
-            difference = value - float(np.mean([entry["value"] for entry in base]))
-            other = _mean_deviations(base)
-            both = None if deviations is None or other is None else deviations - other
-            scores |= {"difference": difference, **_bounds(DIFFERENCES[1:], difference, both)}
+    for row, (mine, clips) in estimates.items():
+        own = mine.interval(positive=ratios)
+        scores: dict[str, Any] = {"value": own.value, "low": own.low, "high": own.high, "n": own.n, "unit": own.unit}
+        # Anchors are not trained: their one value stands beside every seed of Base.
+        if base is not None and row != BASE and clips == base[1]:
+            gap = (mine - base[0]).interval()
+            scores |= dict(zip(DIFFERENCES, (gap.value, gap.low, gap.high, gap.p), strict=True))
         result[row] = scores
     return result
-
-
-def _mean_deviations(entries: list[dict[str, Any]]) -> np.ndarray | None:
-    if any("deviations" not in entry for entry in entries):
-        return None
-    return np.mean([entry["deviations"] for entry in entries], axis=0)
-
-
-def _bounds(names: tuple[str, ...] | list[str], value: float, deviations: np.ndarray | None) -> dict[str, float | None]:
-    half = None if deviations is None else margin(deviations)
-    return dict.fromkeys(names) if half is None else {names[0]: value - half, names[1]: value + half}
 
 
 def rounded(value: float | int | None) -> str:
@@ -168,7 +199,7 @@ def rounded(value: float | int | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def run(p: ScoresSettings, *, metrics: Ins, utterances: Ins, out: Out, values: Out, transcripts: Out) -> None:
+def run(p: ScoresSettings, *, metrics: Ins, utterances: Ins, losses: Ins, out: Out, values: Out, transcripts: Out) -> None:
     """Gather every metric of every row into one table, with intervals and differences to Base.
 
     Writes scores.csv, one line a row and metric; its values alone as JSON, row -> metric -> value, which `dvc metrics` reads;
@@ -177,18 +208,18 @@ def run(p: ScoresSettings, *, metrics: Ins, utterances: Ins, out: Out, values: O
     Args:
         metrics: all ``metrics/<row>/seed<seed>/<metric>.json``.
         utterances: the table behind each of them, in the same order.
+        losses: all ``arms/<arm>/seed<seed>/validation.parquet``.
 
     Raises ArtifactError when a row of the experiment lacks a metric or a seed.
     """
     arranged = arrange(metrics, utterances)
+    add_losses(arranged, losses)
     rows = ordered(p.arms)
     check_complete(arranged, rows, list(p.seeds))
     lines = []
     for metric, found in arranged.items():
-        known = metric.split("_", 1)[1] in RATIOS
-        scores = ratio_scores(metric, found, p.bootstrap, p.seed) if known else distance_scores(metric, found)
-        for row, numbers in scores.items():
-            line = {name: rounded(numbers.get(name)) for name in (*NUMBERS, "n", *DIFFERENCES)}
+        for row, numbers in scored(metric, found).items():
+            line = {name: rounded(numbers.get(name)) for name in (*NUMBERS, "n", *DIFFERENCES)} | {"unit": numbers["unit"]}
             card = " ".join(f"{measured.path.as_posix()}.card.json" for measured in found[row])
             lines.append({"row": row, "metric": metric, **line, "seeds": str(len(found[row])), "card": card})
     table = pd.DataFrame(lines, columns=COLUMNS)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from agrepa.audio import files, vocoders
+from agrepa.corpora import manifest as manifests
 from agrepa.data.dataset import Dataset
 from agrepa.data.noise import clip_noise
 from agrepa.device import device
@@ -48,7 +49,7 @@ def sample(model: Backbone, batch: Batch, start: Tensor, settings: Sampling) -> 
 
 
 def foreign_tokens(ids: list[str], lengths: dict[str, int]) -> dict[str, str]:
-    """Every clip -> the clip next in length (the last two swap roles in odd lists): a permutation that fixes no clip."""
+    """Every clip -> the clip next in length, the longest -> the shortest: a cyclic shift, which fixes no clip of two or more."""
     ordered = sorted(ids, key=lambda clip: (lengths[clip], clip))
     return dict(zip(ordered, ordered[1:] + ordered[:1], strict=True))
 
@@ -92,12 +93,12 @@ def run(
     sound = vocoders.load(p.vocoder, p.mel, p.sample_rate, archives)
     scale = p.flow.noise_scale * p.sampling.temperature
     out.mkdir()
-    for domain, count in {"speech": p.speech_clips, "audio": p.audio_clips}.items():
-        ids = dataset.first(p.split, domain, count)
+    lists = manifests.evaluation_lists(dataset.table, p.split, p.speech_clips, p.unseen_clips, p.audio_clips)
+    for name, ids in lists.items():
         tokens_of = foreign_tokens(ids, dataset.mel.frames) if row in CONTROLS else None
-        given = prompts_of(p, dataset, ids, row) if domain == "speech" else {}
+        given = prompts_of(p, dataset, ids, f"{row} {name}") if name != "audio" else {}
         batches = list(dataset.in_batches(ids, 2 * p.training.batch_frames, tokens_of, given))
-        for batch in track(batches, f"{row} {domain}", unit="batch"):
+        for batch in track(batches, f"{row} {name}", unit="batch"):
             batch = batch.to(where)
             start = clip_noise(batch, scale, int(seed), "synthesis")
             mels = sample(model, batch, start, p.sampling)

@@ -14,7 +14,7 @@ from agrepa.corpora import manifest as manifests
 from agrepa.domains import DOMAINS
 from agrepa.encoders import extract
 from agrepa.errors import ArtifactError
-from agrepa.evaluation.statistics import cluster_bootstrap
+from agrepa.evaluation.statistics import ratio
 from agrepa.job import In, Ins, Out
 from agrepa.tokens.codebook import by_stream
 from agrepa.tokens.sequence import without_repeats
@@ -60,10 +60,13 @@ def run(
         network = extract.load(encoder, archives)
         for clip, _, frames, *_ in extract.encode_folder(network, audio, ids, p.sample_rate, [output], encoder):
             errors, units = unit_errors(tokenizer.primary(frames.numpy(), domain), wanted[clip][:, 0].numpy())
-            rows.append((clip, table.family[clip], domain, errors, units))
-    scores = pd.DataFrame(rows, columns=["clip", "family", "domain", "errors", "units"]).sort_values(["domain", "clip"])
-    for domain, part in scores.groupby("domain"):
-        interval = cluster_bootstrap(part.errors, part.units, part.family, p.bootstrap, p.seed)
-        result[f"{domain}_uer"] = interval.scaled(100).entry()
+            rows.append((clip, table.family[clip], domain, table.listing[clip], errors, units))
+    scores = pd.DataFrame(rows, columns=["clip", "family", "domain", "listing", "errors", "units"]).sort_values(
+        ["domain", "clip"]
+    )
+    for (domain, listing), part in scores.groupby(["domain", "listing"]):
+        found_rate = ratio(part.errors, part.units, part.family.tolist()).scaled(100)
+        name = f"{domain}_uer_unseen" if listing == manifests.UNSEEN else f"{domain}_uer"
+        result[name] = found_rate.interval(positive=True).entry()
     write_table(utterances, scores)
     write_json(out, result)

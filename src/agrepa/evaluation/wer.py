@@ -15,7 +15,7 @@ from agrepa.artifacts.files import write_json, write_table
 from agrepa.audio import files
 from agrepa.corpora import manifest as manifests
 from agrepa.errors import ArtifactError, CorpusError
-from agrepa.evaluation.statistics import cluster_bootstrap
+from agrepa.evaluation.statistics import ratio
 from agrepa.evaluation.transcriber import SAMPLE_RATE, Transcriber
 from agrepa.job import In, Out
 from agrepa.progress import track
@@ -56,18 +56,21 @@ def count_errors(reference: str, hypothesis: str) -> Errors:
 
 
 def listed_speech(table: pd.DataFrame, split: str, audio: Path) -> list[str]:
-    """The speech clips in a row's audio folder, which are the first ones of the evaluation list.
+    """The speech clips in a row's audio folder, which are the first ones of both evaluation lists, the main one first.
 
-    Raises ArtifactError when the folder holds an unknown clip, no speech, or lacks a clip between those that it holds.
+    Raises ArtifactError when the folder holds an unknown clip, no speech of the main list, or lacks a clip between those that
+    it holds.
     """
     found = {file.stem for file in audio.glob("*.flac")}
     unknown = sorted(found - set(table.id))
     if unknown:
         raise ArtifactError(f"{audio / unknown[0]}.flac is not in the manifest: delete the folder and run its stage again")
     speech = found & set(table.id[table.domain == "speech"])
-    if not speech:
-        raise ArtifactError(f"{audio} holds no speech clip: run the stage that writes it")
-    listed = manifests.evaluation_list(table, split, "speech", len(speech))
+    unseen = speech & set(table.id[table.listing == manifests.UNSEEN])
+    if speech == unseen:
+        raise ArtifactError(f"{audio} holds no speech clip of the main list: run the stage that writes it")
+    counts = ((manifests.MAIN, len(speech - unseen)), (manifests.UNSEEN, len(unseen)))
+    listed = [clip for name, n in counts for clip in manifests.evaluation_list(table, split, "speech", n, name)]
     missing = [clip for clip in listed if clip not in speech]
     if missing:
         raise ArtifactError(f"{audio / missing[0]}.flac is on the evaluation list and missing: run the stage that writes it")
@@ -75,7 +78,10 @@ def listed_speech(table: pd.DataFrame, split: str, audio: Path) -> list[str]:
 
 
 def run(p: WerSettings, *, manifest: In, audio: In, archive: In, out: Out, utterances: Out) -> None:
-    """Word and character error rates of a row's speech, corpus level, in percent, with one line an utterance.
+    """Word and character error rates of a row's speech, in percent, with one line an utterance.
+
+    ``speech_wer`` and ``speech_cer`` are of the corpus; ``speech_wer_utterance`` is the mean over utterances, to which a long one
+    counts no more than a short one. Those of the unseen speakers end in ``_unseen``.
 
     Args:
         archive: the judge's download.
@@ -93,12 +99,21 @@ def run(p: WerSettings, *, manifest: In, audio: In, archive: In, out: Out, utter
         wave, rate = files.read(audio / f"{clip.Index}.flac", expected_rate=p.sample_rate)
         hypothesis = judge.transcribe(files.resample(wave, rate, SAMPLE_RATE), clip.Index)
         errors = count_errors(clip.text, hypothesis)
-        rows.append((clip.Index, clip.family, "speech", clip.speaker, clip.text, hypothesis, *vars(errors).values()))
-    columns = ["clip", "family", "domain", "speaker", "reference", "hypothesis", *Errors.__dataclass_fields__]
+        rows.append(
+            (clip.Index, clip.family, "speech", clip.listing, clip.speaker, clip.text, hypothesis, *vars(errors).values())
+        )
+    columns = ["clip", "family", "domain", "listing", "speaker", "reference", "hypothesis", *Errors.__dataclass_fields__]
     scores = pd.DataFrame(rows, columns=columns)
-    bootstrap = p.bootstrap, p.seed
-    wer = cluster_bootstrap(scores.word_errors, scores.words, scores.family, *bootstrap)
-    cer = cluster_bootstrap(scores.char_errors, scores.chars, scores.family, *bootstrap)
-    identity = judge.identity()
+    identity, result = judge.identity(), {}
+    for listing, part in scores.groupby("listing"):
+        ones, families = [1.0] * len(part), part.family.tolist()
+        for name, found in {
+            "speech_wer": ratio(part.word_errors, part.words, families),
+            "speech_cer": ratio(part.char_errors, part.chars, families),
+            "speech_wer_utterance": ratio(part.word_errors / part.words, ones, families),
+        }.items():
+            if listing == manifests.MAIN or name != "speech_wer_utterance":
+                entry = found.scaled(100).interval(positive=True).entry()
+                result[name if listing == manifests.MAIN else f"{name}_{listing}"] = entry | identity
     write_table(utterances, scores)
-    write_json(out, {"speech_wer": wer.scaled(100).entry() | identity, "speech_cer": cer.scaled(100).entry() | identity})
+    write_json(out, result)

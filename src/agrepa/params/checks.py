@@ -133,9 +133,8 @@ def too_many_clips(p: Experiment) -> Iterator[Slip]:
     """Counts above what they are taken from; a split that takes all there are may have any number."""
     evaluation, evaluated = p.evaluation, p.evaluation.split
     counts: list[tuple[Key, int, str, tuple[str, ...]]] = [
-        (("evaluation", f"{part}{domain}_clips"), getattr(evaluation, f"{part}{domain}_clips"), evaluated, (domain,))
-        for part in ("", "anchor_")
-        for domain in DOMAINS
+        (("evaluation", f"{part}_clips"), getattr(evaluation, f"{part}_clips"), evaluated, (part,))
+        for part in (*DOMAINS, "unseen")
     ]
     counts += [(("evaluation", "frechet", "reference_clips"), evaluation.frechet.reference_clips, "train", DOMAINS)]
     counts += [(("probes", name, "clips"), grid.clips, "validation", DOMAINS) for name, grid in p.probes.grids().items()]
@@ -151,7 +150,8 @@ def too_many_clips(p: Experiment) -> Iterator[Slip]:
     if p.reporting.listening_clips > fewest:
         message = f"an arm makes {fewest} clips of a domain: lower it or raise evaluation.speech_clips and audio_clips"
         yield Slip(("reporting", "listening_clips"), message, p.reporting.listening_clips)
-    asked_for: list[Any] = [getattr(getattr(p.corpora, name), d) for name in ("train", "validation", "test") for d in DOMAINS]
+    keys = (*DOMAINS, "unseen")
+    asked_for: list[Any] = [getattr(getattr(p.corpora, name), k, 0) for name in ("train", "validation", "test") for k in keys]
     if None not in asked_for and p.shards > sum(asked_for):
         message = f"the splits ask for {sum(asked_for)} clips, and a shard needs one at least: lower it"
         yield Slip(("shards",), message, p.shards)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from agrepa.params.base import Count, Distinct, Name, Nonnegative, Positive, Strict, Text
+from agrepa.params.base import Count, Distinct, Name, Nonnegative, Positive, Strict, Text, Whole
 
 FOLDER = "folder"  # the kind of source that reads a person's own recordings
 
@@ -36,6 +36,14 @@ class Split(Strict):
     audio: Count | None
 
 
+class HeldOut(Split):
+    """A split that is evaluated on: its ``speech`` is the main list, by utterance; ``unseen`` is a list of its own, of speakers
+    that training never hears.
+    """
+
+    unseen: Whole | None = 0
+
+
 class Corpora(Strict):
     sources: Annotated[dict[Name, Source], Field(min_length=1)]
     reserve: Nonnegative
@@ -44,8 +52,8 @@ class Corpora(Strict):
     min_seconds: Positive
     max_seconds: Positive
     train: Split
-    validation: Split
-    test: Split
+    validation: HeldOut
+    test: HeldOut
 
     @field_validator("sources")
     @classmethod

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from agrepa.params.audio import Vocoder
-from agrepa.params.base import Count, Evaluated, Filled, Fraction, Name, Nonnegative, Positive, Strict
+from agrepa.params.base import Count, Evaluated, Filled, Fraction, Name, Nonnegative, Positive, Strict, Whole
 
 EvaluatedClips = Annotated[int, Field(ge=3)]  # FAD is extrapolated along a line, which fewer clips do not give
 
@@ -53,23 +53,15 @@ class Frechet(Strict):
 
 
 class Evaluation(Strict):
+    """All rows, anchors and arms, are made of the same clips: the first of each list of the split."""
+
     split: Evaluated
     speech_clips: EvaluatedClips
+    unseen_clips: Whole
     audio_clips: EvaluatedClips
-    anchor_speech_clips: Count
-    anchor_audio_clips: Count
     vocoder: Vocoder
     sampling: Sampling
     prompt: Prompt | None
     judge: Judge
     mos: Mos
     frechet: Frechet
-    bootstrap: Count
-
-    @field_validator("anchor_speech_clips", "anchor_audio_clips")
-    @classmethod
-    def _cover_the_arms(cls, value: int, info: ValidationInfo) -> int:
-        name = str(info.field_name).removeprefix("anchor_")
-        if value < info.data.get(name, 0):
-            raise ValueError(f"must be at least {name} {info.data[name]}, whose clips are the first of them")
-        return value

@@ -142,6 +142,7 @@ class SynthesizeSettings(ModelSettings):
     prompt: Prompt | None = key("evaluation.prompt")
     split: Literal["validation", "test"] = key("evaluation.split")
     speech_clips: int = key("evaluation.speech_clips")
+    unseen_clips: int = key("evaluation.unseen_clips")
     audio_clips: int = key("evaluation.audio_clips")
 
 
@@ -150,22 +151,20 @@ class AnchorSettings(Settings):
     sample_rate: int = key("corpora.sample_rate")
     vocoder: Vocoder = key("evaluation.vocoder")
     split: Literal["validation", "test"] = key("evaluation.split")
-    speech_clips: int = key("evaluation.anchor_speech_clips")
-    audio_clips: int = key("evaluation.anchor_audio_clips")
+    speech_clips: int = key("evaluation.speech_clips")
+    unseen_clips: int = key("evaluation.unseen_clips")
+    audio_clips: int = key("evaluation.audio_clips")
 
 
 class WerSettings(Settings):
     judge: Judge = key("evaluation.judge")
     split: Literal["validation", "test"] = key("evaluation.split")
-    bootstrap: int = key("evaluation.bootstrap")
     seed: int
     sample_rate: int = key("corpora.sample_rate")
 
 
 class MosSettings(Settings):
     mos: Mos = key("evaluation.mos")
-    bootstrap: int = key("evaluation.bootstrap")
-    seed: int
     sample_rate: int = key("corpora.sample_rate")
 
 
@@ -173,8 +172,6 @@ class UnitsSettings(Settings):
     tokens: Tokens
     speech_encoder: Encoder = key("encoders.{tokens.speech.encoder}")
     audio_encoder: Encoder = key("encoders.{tokens.audio.encoder}")
-    bootstrap: int = key("evaluation.bootstrap")
-    seed: int
     sample_rate: int = key("corpora.sample_rate")
 
 
@@ -196,8 +193,6 @@ class ScoresSettings(Settings):
     arms: list[str]
     seeds: list[int]
     control: str
-    bootstrap: int = key("evaluation.bootstrap")
-    seed: int
 
 
 class CollectSettings(Settings):

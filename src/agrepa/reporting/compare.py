@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 
 from agrepa.errors import ArtifactError
-from agrepa.reporting.collected import SCORE_COLUMNS
 from agrepa.reporting.layout import Grid, Page, interval, markdown, number
 
 CRITERION = (
@@ -17,6 +16,7 @@ CRITERION = (
     "counts as overlap). Intervals that do not overlap are a stricter demand than a paired test, so a change within them can "
     "still be real."
 )
+NEEDED = ["row", "metric", "value", "low", "high"]
 COLUMNS = ["row", "metric", "change", "old", "old_low", "old_high", "new", "new_low", "new_high", "difference"]
 
 
@@ -71,7 +71,7 @@ def _at(repository: Path, revision: str, table: str) -> pd.DataFrame:
         frame = pd.read_csv(io.StringIO(shown.stdout))
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ArtifactError(f"{table} in revision {revision!r} is not a readable CSV file: {error}") from None
-    missing = [column for column in SCORE_COLUMNS if column not in frame]
+    missing = [column for column in NEEDED if column not in frame]
     if missing:
         raise ArtifactError(f"{table} in revision {revision!r} lacks the columns {', '.join(missing)}: it is no table of scores")
     return frame.set_index(["row", "metric"])[["value", "low", "high"]]

@@ -46,6 +46,7 @@ def run(
     state: State,
     checkpoint: Out,
     log: Out,
+    validation: Out,
 ) -> None:
     """Phase II: train an arm for ``arm_steps`` steps.
 
@@ -53,6 +54,7 @@ def run(
 
     Args:
         features: the teachers' frames, where the arm's target reads them.
+        validation: losses of the validation clips under the moving average, clip by clip.
     """
     dataset = Dataset(
         p,
@@ -73,4 +75,4 @@ def run(
     objective = Objective(p.training, backbone, bit_c, term)
     trainer = Trainer(p, objective, dataset, arm, int(seed), start, start + p.training.arm_steps, warmup, state)
     trainer.fit(None if term is None else term.observe)
-    trainer.finish(checkpoint, log)
+    trainer.finish(checkpoint, log, validation)

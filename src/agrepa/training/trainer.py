@@ -23,7 +23,7 @@ from agrepa.model.backbone import Backbone
 from agrepa.progress import track
 from agrepa.seeding import generator
 from agrepa.training import checkpoint
-from agrepa.training.validation import validate
+from agrepa.training.validation import clip_losses, validate
 
 if TYPE_CHECKING:
     from agrepa.data.dataset import Dataset
@@ -197,7 +197,11 @@ class Trainer:
         if hook is not None and (values := hook(step, backbone)):
             self.write(step, values)
 
-    def finish(self, checkpoint_out: Path, log_out: Path) -> None:
-        """Write the outputs. The resumable state is left until they are in their place."""
+    def finish(self, checkpoint_out: Path, log_out: Path, validation_out: Path) -> None:
+        """Write the outputs, with the moving average's validation losses clip by clip.
+
+        The resumable state is left until they are in their place.
+        """
         self.save(checkpoint_out)
         write_table(log_out, self.log)
+        write_table(validation_out, clip_losses(self.p, self.frozen(), self.dataset))

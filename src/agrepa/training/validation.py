@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 
 from agrepa.data.noise import clip_noise
-from agrepa.domains import DOMAINS
 from agrepa.flow.loss import flow_matching_loss
 from agrepa.flow.path import interpolate, velocity
 
@@ -18,18 +18,27 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def validate(p: ModelSettings, backbone: Backbone, dataset: Dataset) -> dict[str, float]:
-    """Mean loss over clips and times: "validation_flow" (mean of the domains) and one value a domain."""
+def clip_losses(p: ModelSettings, backbone: Backbone, dataset: Dataset) -> pd.DataFrame:
+    """Loss of every validation clip, mean over times: columns clip, domain, family, listing, loss, in manifest order."""
     device = next(backbone.parameters()).device
-    losses: dict[str, list[float]] = {domain: [] for domain in DOMAINS}
+    losses: dict[str, float] = {}
     for batch in dataset.in_batches(dataset.of_split("validation"), 2 * p.training.batch_frames):
         batch = batch.to(device)
         eps = clip_noise(batch, p.flow.noise_scale, p.seed, "validation")
+        total = torch.zeros(len(batch.ids), dtype=torch.float64)
         for time in p.training.validation_times:
             t = torch.full((len(batch.ids),), time, device=device)
             predicted = backbone(interpolate(batch.mel, eps, t), t, batch.condition, batch.mask)
             loss = flow_matching_loss(predicted, velocity(batch.mel, eps), batch.mask)
-            for value, domain in zip(loss.tolist(), batch.domain.tolist(), strict=True):
-                losses[DOMAINS[domain]].append(value)
-    means = {f"validation_flow_{domain}": sum(values) / len(values) for domain, values in losses.items() if values}
+            total += loss.double().cpu()
+        losses |= dict(zip(batch.ids, (total / len(p.training.validation_times)).tolist(), strict=True))
+    table = dataset.table.loc[list(dataset.of_split("validation")), ["id", "domain", "family", "listing"]]
+    table = table.rename(columns={"id": "clip"}).reset_index(drop=True)
+    return table.assign(loss=table["clip"].map(losses))
+
+
+def validate(p: ModelSettings, backbone: Backbone, dataset: Dataset) -> dict[str, float]:
+    """Mean loss over clips and times: "validation_flow" (mean of the domains) and one value a domain."""
+    losses = clip_losses(p, backbone, dataset)
+    means = {f"validation_flow_{domain}": float(part.loss.mean()) for domain, part in losses.groupby("domain", sort=False)}
     return {"validation_flow": sum(means.values()) / len(means), **means}

@@ -35,6 +35,7 @@ def run(
     state: State,
     checkpoint: Out,
     log: Out,
+    validation: Out,
     snapshots: Out,
 ) -> None:
     """Phase I: train the backbone with BiT-C and keep snapshots.
@@ -42,6 +43,7 @@ def run(
     Args:
         codebooks: of every token stream, whose centres the token tables begin as.
         checkpoint, log: the state after ``warmup_steps`` steps from a seeded initialisation, and its loss log.
+        validation: losses of the validation clips under the moving average, clip by clip.
         snapshots: folder of ``<step>.safetensors``, the moving average's backbone every ``snapshot_every`` steps.
     """
     dataset = Dataset(p, manifest=manifest, statistics=statistics, mel=mel, tokens=tokens, teachers=p.teachers, targets=targets)
@@ -59,4 +61,4 @@ def run(
 
     trainer.fit(snapshot)
     shutil.copytree(kept, snapshots)
-    trainer.finish(checkpoint, log)
+    trainer.finish(checkpoint, log, validation)
