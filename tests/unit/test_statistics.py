@@ -1,115 +1,165 @@
-"""The cluster bootstrap: against a loop, its coverage, and what it refuses."""
+"""Intervals from left-out clusters, of trainings and of differences: by hand, their coverage, and what is refused."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from agrepa.errors import ArtifactError
-from agrepa.evaluation.statistics import cluster_bootstrap, paired_difference
+from agrepa.evaluation.statistics import Design, Estimate, holm, ratio
 
 ERRORS = np.array([1, 0, 3, 2, 5, 0, 1], dtype=float)
 WORDS = np.array([4, 6, 5, 8, 5, 3, 9], dtype=float)
 FAMILIES = ["jim", "jim", "ann", "ann", "ann", "bob", "bob"]
+TRIALS = 600
 
 
-def loop(samples: int, seed: int) -> np.ndarray:
-    """The bootstrap as one would write it on paper: draw family names, concatenate their clips, divide the sums."""
-    names = sorted(set(FAMILIES))
-    draws = np.random.default_rng(seed).integers(0, len(names), size=(samples, len(names)))
-    ratios = []
-    for draw in draws:
-        clips = [i for pick in draw for i in range(len(FAMILIES)) if FAMILIES[i] == names[pick]]
-        ratios.append(sum(ERRORS[i] for i in clips) / sum(WORDS[i] for i in clips))
-    return np.array(ratios)
+def speakers(count: int, each: int) -> list[str]:
+    return np.repeat(np.arange(count), each).astype(str).tolist()
 
 
-def test_equals_a_loop_over_resamples() -> None:
-    interval = cluster_bootstrap(ERRORS, WORDS, FAMILIES, samples=300, seed=5)
-    low, high = np.percentile(loop(300, 5), [2.5, 97.5])
-    assert interval.value == ERRORS.sum() / WORDS.sum()
-    assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-12)
-    assert (interval.n, interval.clusters, interval.unit) == (7, 3, "family")
+def test_equals_a_t_interval_of_the_clusters_means() -> None:
+    values = np.random.default_rng(0).normal(size=(12, 3))
+    found = ratio(values.ravel(), np.ones(36), speakers(12, 3)).interval()
+    expected = stats.ttest_1samp(values.mean(1), 0)
+    low, high = expected.confidence_interval()
+    assert (found.value, found.low, found.high) == pytest.approx((values.mean(), low, high))
+    assert found.p == pytest.approx(expected.pvalue)
+    assert (found.n, found.clusters, found.unit) == (36, 12, "family")
+
+
+def test_few_clusters_leave_clips_out_within_them() -> None:
+    estimate = ratio(ERRORS, np.ones(7), FAMILIES)
+    parts = [ERRORS[[name == family for family in FAMILIES]] for name in ("jim", "ann", "bob")]
+    # Stratified sampling (Cochran 1977, Eq. 5.6), with shares as found; the jackknife leaves out a clip with its share.
+    assert (estimate.unit, estimate.clusters, estimate.freedom) == ("clip", 7, 4)
+    within = sum(len(part) * part.var(ddof=1) for part in parts) / 7**2
+    assert np.square(estimate.deviations).sum() == pytest.approx((7 / 6) ** 2 * within)
+
+
+def test_families_of_one_clip_are_compared_with_each_other() -> None:
+    assert Design.of(["a", "b", "c", "c"]).stratum.tolist() == [3, 3, 2, 2]
+    assert Design.of(["a", "b", "b", "c", "c", "c"]).stratum.tolist() == [3, 3, 3, 2, 2, 2]
+    assert ratio([1.0], [2.0], ["a"]).interval().low is None
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
     order = [6, 2, 4, 0, 5, 1, 3]
-    shuffled = cluster_bootstrap(ERRORS[order], WORDS[order], [FAMILIES[i] for i in order], 200, 1)
-    assert shuffled == cluster_bootstrap(ERRORS, WORDS, FAMILIES, 200, 1)
+    one, two = ratio(ERRORS, WORDS, FAMILIES), ratio(ERRORS[order], WORDS[order], [FAMILIES[i] for i in order])
+    assert (one.interval().low, one.interval().p) == pytest.approx((two.interval().low, two.interval().p))
 
 
-def test_seed_decides_the_interval_and_not_the_value() -> None:
-    one, two = (cluster_bootstrap(ERRORS, WORDS, list("abcdefg"), 200, seed) for seed in (1, 2))
-    assert one.value == two.value
-    assert (one.low, one.high) != (two.low, two.high)
-
-
-def test_one_family_falls_back_to_clips_and_says_so() -> None:
-    alone = cluster_bootstrap(ERRORS, WORDS, ["jim"] * 7, 200, 3)
-    assert (alone.unit, alone.clusters) == ("clip", 7)
-    # One family per clip is the same computation, under its proper name.
-    each = cluster_bootstrap(ERRORS, WORDS, list("abcdefg"), 200, 3)
-    assert each.unit == "family"
-    assert (alone.low, alone.high) == (each.low, each.high)
-
-
-def test_scaled_keeps_what_was_counted() -> None:
-    percent = cluster_bootstrap(ERRORS, WORDS, FAMILIES, 50, 0).scaled(100)
-    assert percent.value == pytest.approx(30.0)
-    assert percent.entry()["n"] == 7
-
-
-def test_covers_the_truth_about_95_times_in_100() -> None:
-    """200 corpora of 30 speakers with a rate of their own; clips of a speaker share it."""
-    rng, inside, trials = np.random.default_rng(0), 0, 200
-    for trial in range(trials):
-        rates = rng.beta(2, 8, size=30)
-        words = rng.integers(3, 15, size=(30, 6))
-        errors = rng.binomial(words, rates[:, None])
-        interval = cluster_bootstrap(errors.ravel(), words.ravel(), np.repeat(np.arange(30), 6).astype(str), 400, trial)
-        inside += interval.low <= 0.2 <= interval.high
-    assert 0.89 <= inside / trials <= 0.98
-
-
-def test_ignoring_the_clusters_would_claim_too_much() -> None:
-    rng = np.random.default_rng(4)
-    rates = rng.beta(2, 8, size=20)
-    words = np.full((20, 20), 10)
-    errors = rng.binomial(words, rates[:, None])
-    speakers = np.repeat(np.arange(20), 20).astype(str)
-    honest = cluster_bootstrap(errors.ravel(), words.ravel(), speakers, 500, 0)
-    naive = cluster_bootstrap(errors.ravel(), words.ravel(), np.arange(400).astype(str), 500, 0)
-    assert honest.high - honest.low > 1.5 * (naive.high - naive.low)
+def test_the_logarithm_keeps_a_rate_above_zero() -> None:
+    plain, positive = (ratio(ERRORS, WORDS, FAMILIES).scaled(100).interval(positive) for positive in (False, True))
+    assert plain.low < 0 < positive.low < positive.value < positive.high
 
 
 def test_difference_to_itself_is_exactly_zero() -> None:
-    difference = paired_difference(ERRORS, WORDS, ERRORS, WORDS, FAMILIES, 100, 0)
-    assert (difference.value, difference.low, difference.high) == (0, 0, 0)
+    mine = ratio(ERRORS, WORDS, FAMILIES)
+    gap = (mine - mine).interval()
+    assert (gap.value, gap.low, gap.high, gap.p) == (0, 0, 0, 1)
 
 
 def test_pairing_removes_what_both_arms_share() -> None:
-    """Hard clips are hard for both arms: a constant improvement is certain although the rates vary a lot."""
-    worse = ERRORS + 1
-    difference = paired_difference(worse, WORDS, ERRORS, WORDS, FAMILIES, 300, 0)
-    assert difference.value == pytest.approx(7 / WORDS.sum())
-    assert difference.low > 0
-    assert difference == paired_difference(worse, WORDS, ERRORS, WORDS, FAMILIES, 300, 0)
-    swapped = paired_difference(ERRORS, WORDS, worse, WORDS, FAMILIES, 300, 0)
-    assert (swapped.value, swapped.low) == (-difference.value, pytest.approx(-difference.high))
+    gap = (ratio(ERRORS + 1, np.full(7, 5.0), FAMILIES) - ratio(ERRORS, np.full(7, 5.0), FAMILIES)).interval()
+    assert gap.value == pytest.approx(1 / 5)
+    assert gap.low == pytest.approx(1 / 5) and gap.p < 1e-6
+
+
+def rates(rng: np.random.Generator, count: int, mean: float) -> tuple[np.ndarray, ...]:
+    """Word errors of utterances of unlike length, of speakers and clips with rates of their own: errors, words, member, rate."""
+    member = np.repeat(np.arange(count), rng.integers(2, 9, count))
+    own = rng.beta(8 * mean, 8 * (1 - mean), count)[member]
+    rate = rng.beta(6 * own + 0.05, 6 * (1 - own) + 0.05)
+    words = rng.integers(3, 15, len(member))
+    return rng.binomial(words, rate), words, member, rate
+
+
+def expected_rate(count: int, mean: float) -> float:
+    rng = np.random.default_rng(99)
+    drawn = [rates(rng, count, mean) for _ in range(2000)]
+    return sum(d[0].sum() for d in drawn) / sum(d[1].sum() for d in drawn)
+
+
+def covered(inside: list[bool]) -> bool:
+    """Whether the rate is compatible with 93-97 %, as far as TRIALS can tell (two standard errors)."""
+    error = 2 * np.sqrt(0.95 * 0.05 / len(inside))
+    return 0.93 - error <= np.mean(inside) <= 0.97 + error
+
+
+@pytest.mark.parametrize("count", [10, 30])
+def test_a_rate_over_speakers_is_covered(count: int) -> None:
+    rng, truth, inside = np.random.default_rng(1), expected_rate(count, 0.35), []
+    for _ in range(TRIALS):
+        errors, words, member, _ = rates(rng, count, 0.35)
+        found = ratio(errors, words, member.astype(str).tolist()).interval(positive=True)
+        inside.append(found.low <= truth <= found.high)
+    assert covered(inside), np.mean(inside)
+
+
+@pytest.mark.parametrize("count", [10, 30])
+def test_a_paired_difference_over_speakers_is_covered(count: int) -> None:
+    """Arms whose difference varies with the speaker and is 0 on average."""
+    rng, inside = np.random.default_rng(2), []
+    for _ in range(TRIALS):
+        errors, words, member, rate = rates(rng, count, 0.4)
+        shift = 0.08 * rng.standard_normal(count)[member] * np.minimum(rate, 1 - rate)
+        names = member.astype(str).tolist()
+        gap = (ratio(rng.binomial(words, rate + shift), words, names) - ratio(errors, words, names)).interval()
+        inside.append(gap.low <= 0 <= gap.high)
+    assert covered(inside), np.mean(inside)
+
+
+def test_the_rate_of_three_given_speakers_is_covered() -> None:
+    rng, inside = np.random.default_rng(3), []
+    own, names = np.repeat([0.2, 0.4, 0.6], [14, 13, 13]), np.repeat(["a", "b", "c"], [14, 13, 13]).tolist()
+    for _ in range(TRIALS):
+        words = rng.integers(3, 15, 40)
+        errors = rng.binomial(words, rng.beta(6 * own, 6 * (1 - own)))
+        found = ratio(errors, words, names).interval(positive=True)
+        inside.append(found.low <= own.mean() <= found.high)
+    assert covered(inside), np.mean(inside)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("of_training", [0.0, 0.05, 0.2])
+def test_trainings_are_covered_however_much_they_differ(seeds: int, of_training: float) -> None:
+    rng, inside, count = np.random.default_rng(4), [], 15
+    for _ in range(TRIALS):
+        clips = 0.1 * rng.standard_normal(count) + 0.12 * rng.standard_normal((seeds, count))
+        values = clips + of_training * rng.standard_normal((seeds, 1))
+        found = ratio(values, np.ones_like(values), speakers(count, 1)).interval()
+        inside.append(found.low <= 0 <= found.high)
+    assert covered(inside), np.mean(inside)
+
+
+def test_a_row_that_is_not_trained_is_compared_with_every_seed() -> None:
+    base = ratio(np.stack([ERRORS, ERRORS + 1]), np.ones((2, 7)), FAMILIES)
+    gap = ratio(ERRORS, np.ones(7), FAMILIES) - base
+    assert gap.values.tolist() == pytest.approx([0, -1])
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
+    assert holm([]) == []
 
 
 @pytest.mark.parametrize(
-    ("numerators", "denominators", "clusters", "samples", "message"),
+    ("numerators", "denominators", "families", "message"),
     [
-        ([], [], [], 10, "no clips to score"),
-        ([1.0], [1.0, 2.0], ["a"], 10, "differ in length"),
-        ([1.0, 1.0], [1.0, 2.0], ["a"], 10, "differ in length"),
-        ([1.0, 1.0], [1.0, -2.0], ["a", "b"], 10, "must not be negative, the smallest is -2.0"),
-        ([1.0, 1.0], [1.0, 0.0], ["a", "b"], 10, "family 'b' sum to 0"),
-        ([1.0, float("nan")], [1.0, 1.0], ["a", "b"], 10, "1 clips have a score that is not a finite number"),
-        ([1.0], [1.0], ["a"], 0, "raise evaluation.bootstrap"),
+        ([], [], [], "no clips to score"),
+        ([1.0], [1.0, 2.0], ["a"], "differ in length"),
+        ([1.0, 1.0], [1.0, 2.0], ["a"], "differ in length"),
+        ([1.0, 1.0], [1.0, -2.0], ["a", "b"], "must not be negative, the smallest is -2.0"),
+        ([1.0, 1.0], [0.0, 0.0], ["a", "b"], "the denominators sum to 0"),
+        ([1.0, float("nan")], [1.0, 1.0], ["a", "b"], "1 clips have a score that is not a finite number"),
     ],
 )
-def test_refuses(numerators: list, denominators: list, clusters: list, samples: int, message: str) -> None:
+def test_refuses(numerators: list, denominators: list, families: list, message: str) -> None:
     with pytest.raises(ArtifactError, match=message):
-        cluster_bootstrap(numerators, denominators, clusters, samples, 0)
+        ratio(numerators, denominators, families)
+
+
+def test_an_estimate_without_freedom_has_no_interval() -> None:
+    assert Estimate(np.ones(1), np.zeros((1, 1)), 3, 3, "clip", 0).interval().p is None

@@ -35,7 +35,21 @@ LEVELS = {
     "audio_fad_aisfx": (1.2, 20.1, 150.0, 149.0, 144.0, 160.0),
     "audio_uer": (0.0, 51.0, 88.0, 87.0, 86.0, 96.0),
 }
-SCORE_COLUMNS = ["row", "metric", "value", "low", "high", "n", "seeds", "difference", "difference_low", "difference_high", "card"]
+SCORE_COLUMNS = [
+    "row",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+    "seeds",
+    "unit",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "difference_p",
+    "card",
+]
 
 
 def settings(experiment: Experiment, stage: str, **wildcards: str) -> Settings:
@@ -50,12 +64,13 @@ def made_scores() -> pd.DataFrame:
         file = metric.split("_", 1)[1].replace("mos_distill", "mos").replace("uer", "units")
         for row, value in zip(ROWS, values, strict=True):
             line = {"row": row, "metric": metric, "value": value, "low": value - 1.5, "high": value + 1.75, "seeds": 1}
-            line["n"] = 110 if row in ROWS[:2] else 40
+            line["n"], line["unit"] = 110 if row in ROWS[:2] else 40, "family"
             line["card"] = f"work/demo/metrics/{row}/seed0/{file}.json.card.json"
             if row in ("repa_l8", "ag_repa", "control") or (row in ROWS[:2] and "fad" in metric):
                 margin = 1 if (metric == "speech_uer" and row != "repa_l8") or row in ROWS[:2] else 20
                 gap = value - values[2]
                 line |= {"difference": gap, "difference_low": gap - margin, "difference_high": gap + margin}
+                line["difference_p"] = 0.0001 if abs(gap) > margin else 0.5
             lines.append(line)
     return pd.DataFrame(lines)[SCORE_COLUMNS]
 

@@ -58,6 +58,9 @@ class Dataset(data.Dataset[Example]):
         self.tokens: Feature = FeatureStore([tokens]).feature("tokens", "tokens")
         self.teacher_vectors = _of_teachers(teachers, list(targets), ".mean")
         self.teacher_frames = _of_teachers(teachers, list(features), "")
+        self.teacher_scales: dict[str, tuple[Tensor, Tensor]] = {}
+        if teachers is not None and teachers.standardised:
+            self.teacher_scales = {domain: self._teacher_scale(domain) for domain in self.teacher_vectors}
 
     def __len__(self) -> int:
         return len(self.table)
@@ -72,10 +75,11 @@ class Dataset(data.Dataset[Example]):
         positions = self._positions(clip, self.tokens, tokens_of)
         example = Example(clip, mel, tokens, positions, domain)
         if domain in self.teacher_vectors:
-            example.teacher_vector = self.teacher_vectors[domain][clip]
+            example.teacher_vector = self._standard(domain, self.teacher_vectors[domain][clip])
         if domain in self.teacher_frames:
             teacher = self.teacher_frames[domain]
-            example.teacher_frames = teacher[clip].float(), self._positions(clip, teacher, clip)
+            frames = self._standard(domain, teacher[clip].float())
+            example.teacher_frames = frames, self._positions(clip, teacher, clip)
         return example
 
     def _positions(self, clip: str, other: Feature, clip_of: str) -> Tensor:
@@ -90,6 +94,27 @@ class Dataset(data.Dataset[Example]):
     def log_mel(self, normalised: Tensor) -> Tensor:
         """Inverse of ``normalise``."""
         return normalised * self.std + self.mean
+
+    def teacher_mean(self, domain: str) -> Tensor:
+        """Mean of the training clips' target vectors ``[D_T]``, as the model is given them."""
+        return self._standard(domain, self._trained_on(domain)).mean(0)
+
+    def _trained_on(self, domain: str) -> Tensor:
+        clips = self.table.id[(self.table.split == "train") & (self.table.domain == domain)]
+        return torch.cat([self.teacher_vectors[domain][clip].float() for clip in clips])
+
+    def _teacher_scale(self, domain: str) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation ``[D_T]`` over the training clips; a dimension that never varies keeps its scale."""
+        vectors = self._trained_on(domain)
+        deviation = vectors.std(0, correction=0)
+        return vectors.mean(0), torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+
+    def _standard(self, domain: str, vectors: Tensor) -> Tensor:
+        """Vectors ``[..., D_T]`` standardised where the params ask for it."""
+        if domain not in self.teacher_scales:
+            return vectors
+        mean, deviation = self.teacher_scales[domain]
+        return (vectors - mean) / deviation
 
     def first(self, split: str, domain: str, count: int) -> list[str]:
         """The first ``count`` clips of a split and domain, in manifest order."""

@@ -54,7 +54,7 @@ class Interval:
 
     def entry(self) -> dict[str, float | int | str | None]:
         """What a metric's JSON holds."""
-        found = {"value": self.value, "low": self.low, "high": self.high}
+        found: dict[str, float | int | str | None] = {"value": self.value, "low": self.low, "high": self.high}
         return found | {"n": self.n, "clusters": self.clusters, "unit": self.unit}
 
 

@@ -14,10 +14,14 @@ Vector = Annotated[tuple[Name, Name], Field(strict=False)]
 
 
 class Teachers(Strict):
-    """(encoder, output) whose mean over time is a clip's target vector: semantic for speech, acoustic for audio."""
+    """(encoder, output) whose mean over time is a clip's target vector: semantic for speech, acoustic for audio.
+
+    ``standardised``: less the training clips' mean, over their deviation, in each dimension; the paper takes vectors as they are.
+    """
 
     speech: Vector
     audio: Vector
+    standardised: bool = False
 
 
 class Training(Strict):

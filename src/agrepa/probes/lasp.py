@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 
 from agrepa.alignment.bit_c import BiTC
 from agrepa.data.dataset import Dataset
 from agrepa.device import device
+from agrepa.domains import DOMAINS
 from agrepa.job import In, Ins, Out
 from agrepa.model.backbone import pool
-from agrepa.probes.measurement import Place, frozen, measure, write
+from agrepa.probes.measurement import TOP, Place, Scores, frozen, measure, write
+from agrepa.seeding import generator
 from agrepa.training.checkpoint import load_average
 
 if TYPE_CHECKING:
@@ -22,15 +26,44 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def lasp(backbone: Backbone, bit_c: BiTC, place: Place) -> Tensor:
-    """LASP of every layer on the clips of one place (of one domain), ``[L, B]``."""
+def lasp(backbone: Backbone, bit_c: BiTC, place: Place, teacher: Tensor | None = None) -> Tensor:
+    """LASP of every layer on the clips of one place (of one domain), ``[L, B]``.
+
+    Args:
+        teacher: vectors ``[B, D_T]`` to compare with instead of the clips' own.
+    """
     states: dict[int, Tensor] = {}
     batch = place.batch
     backbone(place.x, place.t, batch.condition, batch.mask, states=states)
-    teacher = batch.teacher_vectors[place.domain]
+    teacher = batch.teacher_vectors[place.domain] if teacher is None else teacher
     return torch.stack(
         [bit_c.score(pool(states[layer], batch.mask), teacher, place.domain) for layer in range(1, backbone.depth + 1)]
     )
+
+
+def floors(scores: Scores, shuffled: Scores, constant: np.ndarray, samples: int, seed: int) -> dict[str, Any]:
+    """What a layer that knows nothing of a clip would score, and which layers score more.
+
+    Args:
+        shuffled: LASP against another clip's teacher vector.
+        constant: ``[clips]`` cosine of the mean teacher vector of training with each clip's.
+
+    A layer clears its floors when the paired difference to the higher one is above 0 in 97.5 % of the bootstrap samples over
+    clips. The ranking stands where its best three layers do.
+    """
+    own, other = scores.values.mean(1), shuffled.values.mean(1)
+    clips = own.shape[1]
+    rng = np.random.default_rng(generator(seed, "floor bootstrap").initial_seed())
+    weights = rng.multinomial(clips, np.full(clips, 1 / clips), samples).T / clips
+    above = np.minimum((own - other) @ weights, (own - constant) @ weights)
+    clears = np.percentile(above, 2.5, axis=1) > 0
+    best = np.argsort(-own.mean(1), kind="stable")[:TOP]
+    return {
+        "constant": float(constant.mean()),
+        "shuffled": other.mean(1).tolist(),
+        "clears": clears.tolist(),
+        "ranked": bool(clears[best].all()),
+    }
 
 
 def run(p: LaspSettings, *, warmup: In, manifest: In, statistics: In, mel: In, tokens: In, targets: Ins, out: Out) -> None:
@@ -40,6 +73,29 @@ def run(p: LaspSettings, *, warmup: In, manifest: In, statistics: In, mel: In, t
     bit_c = load_average(warmup, BiTC(backbone.width, dataset.teacher_widths()), "bit_c.")
     bit_c = bit_c.to(device(p.training.accelerator))
 
-    scores = measure(p, dataset, probe.clips, probe.times, "LASP", lambda place: lasp(backbone, bit_c, place))
+    ids = {domain: dataset.first("validation", domain, probe.clips) for domain in DOMAINS}
+    # A cyclic shift, so that no clip keeps its own vector however clips are batched.
+    other = {clip: clips[(i + 1) % len(clips)] for clips in ids.values() for i, clip in enumerate(clips)}
+    constant: dict[str, dict[str, float]] = {domain: {} for domain in DOMAINS}
+
+    def own(place: Place) -> Tensor:
+        if place.time == 0:
+            mean = dataset.teacher_mean(place.domain).to(place.x.device)
+            found = F.cosine_similarity(mean.expand_as(teacher := place.batch.teacher_vectors[place.domain]), teacher, dim=-1)
+            constant[place.domain] |= dict(zip(place.batch.ids, found.tolist(), strict=True))
+        return lasp(backbone, bit_c, place)
+
+    def foreign(place: Place) -> Tensor:
+        vectors = dataset.batch([other[clip] for clip in place.batch.ids]).teacher_vectors[place.domain]
+        return lasp(backbone, bit_c, place, vectors.to(place.x.device))
+
+    scores = measure(p, dataset, probe.clips, probe.times, "LASP", own)
+    shuffled = measure(p, dataset, probe.clips, probe.times, "LASP, shuffled", foreign)
+    more = {
+        domain: {
+            "floors": floors(scores[domain], shuffled[domain], np.array(list(constant[domain].values())), p.bootstrap, p.seed)
+        }
+        for domain in DOMAINS
+    }
     definition = "cosine of the projected layer and the teacher, frozen BiT-C projection"
-    write(out, "lasp", definition, probe.times, scores, p.bootstrap, p.seed)
+    write(out, "lasp", definition, probe.times, scores, p.bootstrap, p.seed, more)

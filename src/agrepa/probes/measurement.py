@@ -110,7 +110,16 @@ def summarise(scores: Scores, times: list[float], samples: int, seed: int) -> di
     }
 
 
-def write(out: Path, probe: str, definition: str, times: list[float], scores: dict[str, Scores], samples: int, seed: int) -> None:
-    """The artifact of a probe: what it measures, and the summary of each domain."""
-    domains = {domain: summarise(found, times, samples, seed) for domain, found in scores.items()}
+def write(
+    out: Path,
+    probe: str,
+    definition: str,
+    times: list[float],
+    scores: dict[str, Scores],
+    samples: int,
+    seed: int,
+    more: dict[str, dict[str, Any]] | None = None,
+) -> None:
+    """The artifact of a probe: what it measures, and the summary of each domain, with ``more`` of each."""
+    domains = {domain: summarise(found, times, samples, seed) | (more or {}).get(domain, {}) for domain, found in scores.items()}
     write_json(out, {"probe": probe, "definition": definition, "domains": domains})

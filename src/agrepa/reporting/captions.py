@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from agrepa.params.stages import TablesSettings
 
 CLUSTERS = (
-    "Brackets: 95 % interval over speakers or source families (over clips, where there are too few of them), from drawing them "
-    "with replacement, for FAD from random halves; n: clips."
+    "Brackets: 95 % interval, Student's t over speakers or source families left out in turn, for FAD from random halves; below "
+    "ten of them over clips, and then it is about these speakers or sources alone, as n says; n: clips. With several seeds, "
+    "trainings are replications within it. Better and worse are said after Holm's correction over the comparisons with Base."
+)
+OTHERS = (
+    "KAD: 100 times the unbiased squared kernel distance, median bandwidth of the reference. Flow loss: of the validation clips, "
+    "paired clip by clip."
 )
 LEVEL = "Measured values are not comparable in level with the paper's."
 
@@ -29,23 +34,28 @@ def _layers(p: TablesSettings) -> str:
     return (
         f"Layers count from 1 of {p.depth} (paper: of {DEPTH}); token configuration {p.tokens.config}, here and in the "
         f"paper's values{second_streams(p)}. Cos-SEM and Cos-EVT: LASP against the semantic and the acoustic teacher. FoG-A: "
-        "relative change of the velocity when the layer is skipped. Brackets: 95 % bootstrap interval over clips; n: clips."
+        "relative change of the velocity when the layer is skipped. Brackets: 95 % bootstrap interval over clips; n: clips. Floors "
+        "of LASP: the cosine of the mean teacher vector of training with each clip's, and LASP against another clip's teacher "
+        f"vector; teachers' vectors {'standardised over the training clips' if p.teachers.standardised else 'as they are'}."
     )
 
 
 def _rows(p: TablesSettings) -> str:
     judge = p.judge
     return (
-        f"WER, CER and UER in percent. WER and CER: corpus level, judge {JUDGE} ({judge.package} {judge.version}, sha256 "
+        f"WER, CER and UER in percent. WER and CER: corpus level (per utterance: their mean), judge {JUDGE} "
+        f"({judge.package} {judge.version}, sha256 "
         f"{judge.sha256[:8]}), Whisper's English normaliser. UER: error rate of the unit tokens found again in the output. MOS: "
-        f"predicted by Distill-MOS, not by raters; the paper's audio MOS has no counterpart here. {embeddings(p)} {CLUSTERS} "
+        f"predicted by Distill-MOS, not by raters; the paper's audio MOS has no counterpart here. {embeddings(p)} {OTHERS} "
+        f"{CLUSTERS} "
         "Differences to Base are paired by clip. Lower is better except for MOS."
     )
 
 
 def _strategies(p: TablesSettings) -> str:
     return (
-        f"{embeddings(p)} Gain: 100 (Base - row) / Base, on FAD ({p.encoders[p.embeddings[0]].label}); its interval is that of "
+        f"{embeddings(p)} {OTHERS} "
+        f"Gain: 100 (Base - row) / Base, on FAD ({p.encoders[p.embeddings[0]].label}); its interval is that of "
         f"the paired difference, over Base's value taken as exact. {CLUSTERS} The paper's convergence steps have no counterpart "
         "here."
     )

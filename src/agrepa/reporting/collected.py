@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
     from agrepa.params.arms import Arm
 
-SCORE_NUMBERS = ["value", "low", "high", "n", "seeds", "difference", "difference_low", "difference_high"]
-SCORE_COLUMNS = ["row", "metric", *SCORE_NUMBERS, "card"]
+SCORE_NUMBERS = [
+    *("value", "low", "high", "n", "seeds"),
+    *("difference", "difference_low", "difference_high", "difference_p"),
+]
+SCORE_COLUMNS = ["row", "metric", *SCORE_NUMBERS, "unit", "card"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Probe:
     Attributes:
         layers: ``[L]``; times: ``[T]`` points on the flow; score, low, high: ``[L]``; by_time: ``[L, T]``;
         ranking: the layers, best first; stability: ``[L]`` share of bootstrap samples with the layer among the top 3.
+        floors: of LASP, what a layer that knows nothing would score, and whether the ranking clears that.
     """
 
     layers: list[int]
@@ -41,6 +45,7 @@ class Probe:
     clips: int
     ranking: list[int]
     stability: np.ndarray
+    floors: dict[str, Any] = field(default_factory=dict)
 
     def at(self, layer: int) -> int:
         """Position of a layer in the arrays."""
@@ -98,7 +103,7 @@ def read_probe(folder: Path, probe: str) -> dict[str, Probe]:
             stability = np.asarray(found["top_k_stability"], float)
             result[domain] = Probe(
                 list(found["layers"]), list(found["times"]), **arrays, clips=int(found["clips"]), ranking=list(found["ranking"]),
-                stability=stability,
+                stability=stability, floors=found.get("floors", {}),
             )  # fmt: skip
         except KeyError as error:
             raise ArtifactError(f"{path} lacks {error} for {domain}: run the stage {probe} again") from None

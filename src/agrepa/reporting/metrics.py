@@ -45,13 +45,16 @@ class Metric:
         return f"{self.domain} {self.title}"
 
 
-WORDS, QUALITY, AUDIO = "Speech: words and units", "Speech: quality and distance", "General audio"
-GROUPS = (WORDS, QUALITY, AUDIO)
+WORDS, UNSEEN = "Speech: words and units", "Speech of unseen speakers: words and units"
+QUALITY, AUDIO = "Speech: quality and distance", "General audio"
+GROUPS = (WORDS, UNSEEN, QUALITY, AUDIO)
+UNDERSTOOD = ("speech_wer", "speech_wer_utterance", "speech_cer", "speech_wer_unseen", "speech_cer_unseen", "speech_mos_distill")
+"""Metrics that say nothing of speech which is not understood."""
 PAPER_FAD = "paper: FAD (VGGish)"
 
 
 def distances(embeddings: Sequence[str], encoders: Mapping[str, Encoder]) -> list[Metric]:
-    """The Frechet audio distances, speech before audio; the paper's stands beside the first embedding's.
+    """The Frechet and kernel distances and the flow loss, speech before audio; the paper's FAD is beside the first embedding's.
 
     Args:
         embeddings: the encoders that FAD is taken over.
@@ -63,6 +66,8 @@ def distances(embeddings: Sequence[str], encoders: Mapping[str, Encoder]) -> lis
             label = encoders[name].label
             paper = (f"{domain}_fad", PAPER_FAD) if place == 0 else ("", "")
             found.append(Metric(f"{domain}_fad_{name}", f"FAD ({label})", group, True, *paper, embedding=label))
+        found += [Metric(f"{domain}_kad_{name}", f"KAD ({encoders[name].label})", group) for name in embeddings]
+        found.append(Metric(f"{domain}_flow_loss", "flow loss", group))
     return found
 
 
@@ -72,7 +77,9 @@ def metrics(embeddings: Sequence[str], encoders: Mapping[str, Encoder]) -> tuple
     return (
         Metric("speech_wer", "WER (%)", WORDS, paper="speech_wer", paper_title="paper: WER (%)"),
         Metric("speech_cer", "CER (%)", WORDS),
+        Metric("speech_wer_utterance", "WER per utterance (%)", WORDS),
         Metric("speech_uer", "UER (%)", WORDS),
+        *(Metric(f"speech_{rate}_unseen", f"{rate.upper()}, unseen (%)", UNSEEN) for rate in ("wer", "cer", "uer")),
         Metric("speech_mos_distill", "MOS (Distill-MOS)", QUALITY, False, "speech_mos", "paper: MOS (raters)"),
         *(metric for metric in fads if metric.group == QUALITY),
         *(metric for metric in fads if metric.group == AUDIO),

@@ -8,10 +8,11 @@ import pandas as pd
 
 from agrepa.domains import DOMAINS
 from agrepa.evaluation.rows import BASE
+from agrepa.evaluation.statistics import holm
 from agrepa.reporting.collected import labels
-from agrepa.reporting.layout import Grid, count, interval, listed, printed
+from agrepa.reporting.layout import Grid, interval, listed, printed
 from agrepa.reporting.metrics import Metric
-from agrepa.reporting.table_scores import aligned, belongs, cell
+from agrepa.reporting.table_scores import CHANCE, aligned, belongs, cell, counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,7 +62,7 @@ def gain(cells: pd.DataFrame, row: str, metric: str) -> dict[str, float | None]:
 
     Empty where either was not measured or Base is not positive (a bias-corrected FAD can be below zero); 0 for Base itself.
     """
-    nothing: dict[str, float | None] = {"": None, "_low": None, "_high": None}
+    nothing: dict[str, float | None] = {"": None, "_low": None, "_high": None, "_p": None}
     if (BASE, metric) not in cells.index or (row, metric) not in cells.index:
         return nothing
     against, mine = cells.loc[(BASE, metric)], cells.loc[(row, metric)]
@@ -74,6 +75,7 @@ def gain(cells: pd.DataFrame, row: str, metric: str) -> dict[str, float | None]:
         "": scale * (mine["value"] - against["value"]),
         "_low": scale * mine["difference_high"],
         "_high": scale * mine["difference_low"],
+        "_p": mine["difference_p"],
     }
 
 
@@ -91,7 +93,8 @@ def layout(frame: pd.DataFrame, fads: Sequence[Metric]) -> list[Grid]:
             texts = [line["method"]]
             for metric in mine:
                 name = metric.name
-                texts += [interval(line[name], line[f"{name}_low"], line[f"{name}_high"]), count(line[f"{name}_n"])]
+                texts += [interval(line[name], line[f"{name}_low"], line[f"{name}_high"])]
+                texts.append(counted(line[f"{name}_n"], line[f"{name}_unit"], domain))
             name = f"relative_gain_{domain}"
             texts.append(interval(line[name], line[f"{name}_low"], line[f"{name}_high"], signed=True))
             texts.append(printed(line[f"paper_{domain}_fad"]))
@@ -107,7 +110,7 @@ def layout(frame: pd.DataFrame, fads: Sequence[Metric]) -> list[Grid]:
 
 
 def reading(frame: pd.DataFrame, fads: Sequence[Metric]) -> str:
-    """The measured order by speech FAD beside the paper's, and whether any gain exceeds its interval."""
+    """The measured order by speech FAD beside the paper's, and which gains hold after Holm's correction."""
     fad = of_domain(fads, "speech")[0].name
     ranked = frame[frame[fad].notna()]
     if len(ranked) < 2:
@@ -115,12 +118,18 @@ def reading(frame: pd.DataFrame, fads: Sequence[Metric]) -> str:
     order = [
         list(ranked.dropna(subset=column).sort_values(column, kind="stable")["method"]) for column in (fad, "paper_speech_fad")
     ]
-    sure = []
-    for domain in DOMAINS:
-        name = f"relative_gain_{domain}"
-        for line in frame.itertuples():
-            low, high = getattr(line, f"{name}_low"), getattr(line, f"{name}_high")
-            if low > 0 or high < 0:
-                sure.append(f"{line.method} ({domain}, {'better' if low > 0 else 'worse'})")
-    verdict = f"gains whose interval excludes zero: {', '.join(sure)}" if sure else "no gain over Base exceeds its interval"
+    gains = [
+        (line.method, domain, getattr(line, f"relative_gain_{domain}"), getattr(line, f"relative_gain_{domain}_p"))
+        for domain in DOMAINS
+        for line in frame.itertuples()
+        if getattr(line, f"relative_gain_{domain}_p") == getattr(line, f"relative_gain_{domain}_p")  # is not NaN
+    ]
+    adjusted = holm([p for *_, p in gains])
+    sure = [
+        f"{method} ({domain}, {'better' if gained > 0 else 'worse'})"
+        for (method, domain, gained, _), p in zip(gains, adjusted, strict=True)
+        if p < CHANCE
+    ]
+    held = "gains over Base that hold after Holm's correction"
+    verdict = f"{held}: {', '.join(sure)}" if sure else "no gain over Base holds after Holm's correction"
     return f"Best first by speech FAD: measured {', '.join(order[0])}; paper {', '.join(order[1])}; {verdict}."

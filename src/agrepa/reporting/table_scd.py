@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from agrepa.reporting.layout import Grid, count, interval, number, printed
+from agrepa.reporting.layout import EMPTY, Grid, count, interval, number, printed
 from agrepa.reporting.paper import DEPTH
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ MEASURES = (
 )
 TOP = 3
 SETTLED = 0.95
+NOT_RANKED = "not ranked: does not clear its floor"
 
 
 def compute(probes: dict[str, dict[str, Probe]], depth: int, config: str, paper: Paper) -> pd.DataFrame:
@@ -44,6 +45,9 @@ def compute(probes: dict[str, dict[str, Probe]], depth: int, config: str, paper:
                     "high": found.high[at],
                     "n": found.clips,
                     "top_3_stability": found.stability[at],
+                    "floor_constant": found.floors.get("constant"),
+                    "floor_shuffled": found.floors["shuffled"][at] if found.floors else None,
+                    "ranked": int(found.floors.get("ranked", True)),
                     "paper_config": config,
                     "paper_layer": None if theirs is None else int(theirs),
                     "paper_relative_depth": None if theirs is None else theirs / DEPTH,
@@ -56,13 +60,15 @@ def compute(probes: dict[str, dict[str, Probe]], depth: int, config: str, paper:
 def layout(frame: pd.DataFrame) -> list[Grid]:
     """The table as text."""
     header = (
-        "measure", "rank", "layer", "layer / depth", "score", "n (clips)", "in the top 3 of samples",
+        "measure", "rank", "layer", "layer / depth", "score", "floor: constant", "floor: shuffled", "n (clips)",
+        "in the top 3 of samples",
         "paper: layer", "paper: layer / depth", "paper: score",
     )  # fmt: skip
     rows = [
         (
-            r.measure, count(r.rank), f"L{r.layer}", number(r.relative_depth, 2), interval(r.score, r.low, r.high), count(r.n),
-            f"{100 * r.top_3_stability:.0f} %",
+            r.measure, count(r.rank) if r.ranked else NOT_RANKED, f"L{r.layer}", number(r.relative_depth, 2),
+            interval(r.score, r.low, r.high), number(r.floor_constant), number(r.floor_shuffled), count(r.n),
+            f"{100 * r.top_3_stability:.0f} %" if r.ranked else EMPTY,
             f"L{r.paper_layer:.0f}", number(r.paper_relative_depth, 2), printed(r.paper_score),
         )
         for r in frame.itertuples()
@@ -72,16 +78,26 @@ def layout(frame: pd.DataFrame) -> list[Grid]:
 
 def reading(frame: pd.DataFrame) -> str:
     """What the table shows, in one sentence."""
-    common = []
+    common, withheld = [], []
     for domain, knows, uses in (("speech", "Cos-SEM", "FoG-A speech"), ("audio", "Cos-EVT", "FoG-A audio")):
+        if not frame.ranked[frame.measure == knows].all():
+            withheld.append(knows)
+            continue
         ours, theirs = (
             len(set(frame[frame.measure == knows][column]) & set(frame[frame.measure == uses][column]))
             for column in ("layer", "paper_layer")
         )
         common.append(f"{domain} {ours} (paper {theirs})")
-    settled = int((frame.top_3_stability >= SETTLED).sum())
+    ranked = frame[frame.ranked.astype(bool)]
+    settled = int((ranked.top_3_stability >= SETTLED).sum())
+    floor = "does not clear the score of a constant vector and of shuffled clips, so its layers are not ranked"
     return (
-        f"Of the three layers that store most and the three that contribute most, these are the same: {', '.join(common)}; "
-        f"{settled} of the {len(frame)} places belong to layers that stay among the top three in at least "
+        "".join(f"{measure} {floor}. " for measure in withheld)
+        + (
+            f"Of the three layers that store most and the three that contribute most, these are the same: {', '.join(common)}; "
+            if common
+            else ""
+        )
+        + f"{settled} of the {len(ranked)} ranked places belong to layers that stay among the top three in at least "
         f"{100 * SETTLED:.0f} % of the bootstrap samples."
     )

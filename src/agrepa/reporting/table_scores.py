@@ -8,10 +8,11 @@ import pandas as pd
 
 from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
-from agrepa.evaluation.rows import ANCHORS, CONTROLS
+from agrepa.evaluation.rows import BASE, CONTROLS
+from agrepa.evaluation.statistics import holm
 from agrepa.reporting.collected import labels, selected
-from agrepa.reporting.layout import EMPTY, Grid, count, interval, listed, printed
-from agrepa.reporting.metrics import GROUPS, Metric
+from agrepa.reporting.layout import EMPTY, Grid, count, interval, listed, number, printed
+from agrepa.reporting.metrics import GROUPS, UNDERSTOOD, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from agrepa.reporting.paper import Paper
 
 UNINTELLIGIBLE = 80  # percent of words wrong
-DIFFERENCE_COLUMNS = ["method", "arm", "metric", "difference", "low", "high", "n"]
+DIFFERENCE_COLUMNS = ["method", "arm", "metric", "difference", "low", "high", "n", "p", "p_holm", "verdict"]
+NOT_JUDGED = "not judged"
+CHANCE = 0.05
 
 
 def shown(rows: Mapping[str, Arm], scores: pd.DataFrame) -> dict[str, str]:
@@ -37,7 +40,7 @@ def belongs(arm: Arm, table: str) -> bool:
 def compute(
     rows: Mapping[str, Arm], scores: pd.DataFrame, metrics: Sequence[Metric], selections: dict[str, Any], paper: Paper
 ) -> pd.DataFrame:
-    """One line a method: value, ``_low``, ``_high``, ``_n`` of each metric, the paper's value where it has one."""
+    """One line a method: value, ``_low``, ``_high``, ``_n``, ``_unit`` of each metric, the paper's value where it has one."""
     cells = scores.set_index(["row", "metric"])
     lines = []
     for row, label in shown(rows, scores).items():
@@ -54,9 +57,9 @@ def compute(
     return pd.DataFrame(lines)
 
 
-def cell(cells: pd.DataFrame, row: str, metric: str) -> dict[str, float | None]:
-    """The four columns of one metric; all empty where it was not measured."""
-    names = {"value": metric, "low": f"{metric}_low", "high": f"{metric}_high", "n": f"{metric}_n"}
+def cell(cells: pd.DataFrame, row: str, metric: str) -> dict[str, float | str | None]:
+    """The five columns of one metric; all empty where it was not measured."""
+    names = {"value": metric, "low": f"{metric}_low", "high": f"{metric}_high", "n": f"{metric}_n", "unit": f"{metric}_unit"}
     known = (row, metric) in cells.index
     return {name: (cells.loc[(row, metric), column] if known else None) for column, name in names.items()}
 
@@ -84,15 +87,41 @@ def provenance(rows: Mapping[str, Arm], scores: pd.DataFrame, metrics: Sequence[
 
 
 def differences(rows: Mapping[str, Arm], scores: pd.DataFrame, metrics: Sequence[Metric]) -> pd.DataFrame:
-    """Paired differences to Base where there are any; ``arm`` is empty for a row that is none (anchors, the control)."""
+    """Paired differences to Base where there are any; ``arm`` is empty for a row that is none (anchors, the control).
+
+    ``p_holm`` is adjusted over all comparisons of arms with Base, and apart from these over those of the control. ``verdict`` is
+    better or worse where that is below 0.05, and NOT_JUDGED for word errors and opinions of speech that is not understood:
+    then the comparison is not one of those that count.
+    """
     order = {metric.name: position for position, metric in enumerate(metrics)}
     lines = []
     for row, label in labels(rows, list(scores["row"])).items():
         mine = scores[(scores["row"] == row) & scores["metric"].isin(list(order)) & scores["difference"].notna()]
         for r in sorted(mine.itertuples(), key=lambda item: order[item.metric]):
             arm = row if row in rows else ""
-            lines.append((label, arm, r.metric, r.difference, r.difference_low, r.difference_high, r.n))
-    return pd.DataFrame(lines, columns=DIFFERENCE_COLUMNS)
+            verdict = NOT_JUDGED if unheard(scores, row, r.metric) else ""
+            numbers = (r.difference, r.difference_low, r.difference_high, r.n, r.difference_p)
+            lines.append((label, arm, r.metric, *numbers, float("nan"), verdict))
+    frame = pd.DataFrame(lines, columns=DIFFERENCE_COLUMNS)
+    better = {metric.name: -1 if metric.lower_is_better else 1 for metric in metrics}
+    control = frame["method"].isin([row.label for row in CONTROLS.values()])
+    for family in (frame["arm"] != "", control):
+        chosen = frame.index[family & frame["p"].notna() & (frame["verdict"] == "")]
+        frame.loc[chosen, "p_holm"] = holm(frame.loc[chosen, "p"].tolist())
+        for place in chosen[frame.loc[chosen, "p_holm"] < CHANCE]:
+            good = frame.loc[place, "difference"] * better[frame.loc[place, "metric"]] > 0
+            frame.loc[place, "verdict"] = "better" if good else "worse"
+    return frame
+
+
+def unheard(scores: pd.DataFrame, row: str, metric: str) -> bool:
+    """Whether a metric compares speech of which a row's, or Base's, is not understood. Of the control that is expected."""
+    if metric not in UNDERSTOOD:
+        return False
+    name = "speech_wer_unseen" if metric.endswith("_unseen") else "speech_wer"
+    rows = [BASE] if row in CONTROLS else [row, BASE]
+    found = scores[scores["row"].isin(rows) & (scores["metric"] == name)]["value"]
+    return bool((found > UNINTELLIGIBLE).any())
 
 
 def layout(frame: pd.DataFrame, gaps: pd.DataFrame, metrics: Sequence[Metric]) -> list[Grid]:
@@ -127,50 +156,70 @@ def _texts(line: pd.Series, metrics: list[Metric]) -> list[str]:
     texts = []
     for metric in metrics:
         value, low, high, n = (line[f"{metric.name}{end}"] for end in ("", "_low", "_high", "_n"))
-        texts += [interval(value, low, high), count(n)]
+        texts += [interval(value, low, high), counted(n, line[f"{metric.name}_unit"], metric.domain)]
         if metric.paper:
             texts.append(printed(line[f"paper_{metric.paper}"]))
     return texts
+
+
+def counted(n: float, unit: str | float, domain: str) -> str:
+    """The number of clips, and that their interval is about their own speakers or sources where it is."""
+    return count(n) + (f", these {'speakers' if domain == 'speech' else 'sources'}" if unit == "clip" else "")
 
 
 def _gap(table: pd.DataFrame, method: str, metric: str) -> str:
     if (method, metric) not in table.index:
         return EMPTY
     r = table.loc[(method, metric)]
-    return interval(r["difference"], r["low"], r["high"], signed=True)
+    text = interval(r["difference"], r["low"], r["high"], signed=True)
+    return f"{text} {r['verdict']}" if r["verdict"] in ("better", "worse") and r["arm"] else text
 
 
 def reading(gaps: pd.DataFrame, metrics: Sequence[Metric]) -> str:
-    """Which differences between an arm and Base exceed their interval (it excludes zero), and in which direction."""
-    arms = gaps[(gaps["arm"] != "") & gaps["low"].notna()]
+    """Which differences between an arm and Base hold after Holm's correction, and in which direction."""
+    arms = gaps[(gaps["arm"] != "") & gaps["p_holm"].notna()]
     if arms.empty:
         return "There is no difference between an arm and Base that has an interval to read."
     sure = [f"{method}: {words}" for method, words in beyond(arms, metrics)]
     if not sure:
-        return f"None of the {len(arms)} differences between an arm and Base exceeds its interval."
-    chance = f"with 95 % intervals about {0.05 * len(arms):.1f} of {len(arms)} would do so by chance"
-    return f"Differences to Base that exceed their interval, {len(sure)} of {len(arms)} ({chance}): {'; '.join(sure)}."
+        return f"None of the {len(arms)} differences between an arm and Base holds after Holm's correction for their number."
+    return f"Differences to Base that hold after Holm's correction, {len(sure)} of {len(arms)}: {'; '.join(sure)}."
 
 
 def beyond(gaps: pd.DataFrame, metrics: Sequence[Metric]) -> list[tuple[str, str]]:
-    """The differences whose interval excludes zero: method, and the difference in words."""
+    """The differences that have a verdict: method, and the difference in words."""
     known = {metric.name: metric for metric in metrics}
     found = []
-    for r in gaps.itertuples():
-        if r.low > 0 or r.high < 0:
-            metric = known[r.metric]
-            verdict = "better" if (r.difference < 0) == metric.lower_is_better else "worse"
-            gap = interval(r.difference, r.low, r.high, signed=True)
-            found.append((r.method, f"{metric.full_title} {gap}, {verdict}"))
+    for r in gaps[gaps["verdict"].isin(["better", "worse"])].itertuples():
+        gap = interval(r.difference, r.low, r.high, signed=True)
+        found.append((r.method, f"{known[r.metric].full_title} {gap}, {r.verdict}"))
     return found
 
 
-def unintelligible(frame: pd.DataFrame) -> str:
-    """A warning where the judge understands next to nothing of any arm, so that its errors say nothing about one or another."""
-    arms = frame[~frame["method"].isin([row.label for row in (ANCHORS | CONTROLS).values()])]
-    if arms.empty or not arms["speech_wer"].min() > UNINTELLIGIBLE:
+def unintelligible(gaps: pd.DataFrame) -> str:
+    """That word errors and opinions are not judged where the judge understands next to nothing; empty where it does."""
+    rows = list(dict.fromkeys(gaps[gaps["verdict"] == NOT_JUDGED]["method"]))
+    if not rows:
         return ""
-    return f"The judge understands no model's speech (every WER is above {UNINTELLIGIBLE} %): differences of WER say nothing."
+    return f"WER, CER and MOS are not judged where a row's or Base's WER is above {UNINTELLIGIBLE} %: {', '.join(rows)}."
+
+
+def detectable(gaps: pd.DataFrame, metrics: Sequence[Metric]) -> str:
+    """Half the width of the paired interval of each metric, the median over arms: what a difference must exceed to be seen."""
+    arms = gaps[(gaps["arm"] != "") & gaps["low"].notna() & gaps["metric"].isin([metric.name for metric in metrics])]
+    if arms.empty:
+        return ""
+    half = ((arms["high"] - arms["low"]) / 2).groupby(arms["metric"]).median()
+    n = arms.groupby("metric")["n"].min()
+    listed_ = [f"{m.full_title} {number(half[m.name])} (n {n[m.name]:.0f})" for m in metrics if m.name in half.index]
+    return f"Detectable here (half the width of the paired 95 % interval, median over arms): {', '.join(listed_)}."
+
+
+def trainings(frame: pd.DataFrame) -> str:
+    """What the intervals say about training again."""
+    if frame["seeds"].max() > 1:
+        return ""
+    return "One training a row: the intervals say how values vary with the clips, not with the training."
 
 
 def control_note(gaps: pd.DataFrame, metrics: Sequence[Metric]) -> str:
@@ -180,5 +229,5 @@ def control_note(gaps: pd.DataFrame, metrics: Sequence[Metric]) -> str:
         return ""
     sure = [words for _, words in beyond(control, metrics)]
     if not sure:
-        return "The control (a model given another clip's tokens) does not differ from Base beyond any interval."
-    return f"The control (a model given another clip's tokens) differs from Base beyond the interval in: {'; '.join(sure)}."
+        return "The control (a model given another clip's tokens) does not differ from Base after Holm's correction."
+    return f"The control (a model given another clip's tokens) differs from Base after Holm's correction in: {'; '.join(sure)}."

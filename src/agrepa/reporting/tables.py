@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WORDS = "words.json"
 NAMES = ("table1", "table2", "table3")
 TEXT_COLUMNS = (
-    *("method", "measure", "probe", "domain", "paper_config", "strategy", "arm", "metric", "card"),
+    *("method", "measure", "probe", "domain", "paper_config", "strategy", "arm", "metric", "card", "verdict"),
     *("layers_speech", "weights_speech", "layers_audio", "weights_audio", "paper_layers"),
 )
 TITLES = {
@@ -95,10 +95,18 @@ def _words(p: TablesSettings, name: str, tables: Path, measured: Sequence[Metric
         reading, notes = table_scd.reading(frame), []
     elif name == "table2":
         reading = table_scores.reading(_differences(tables, frame), measured)
-        notes.insert(0, table_scores.unintelligible(frame))
+        gaps = _differences(tables, frame)
+        notes[:0] = [
+            table_scores.unintelligible(gaps),
+            table_scores.trainings(frame),
+            table_scores.detectable(gaps, measured),
+        ]
         notes.insert(1, table_scores.control_note(read_frame(tables / "table2.differences.csv"), measured))
     else:
-        reading = table_layers.reading(frame, distances(p.embeddings, p.encoders))
+        shown = distances(p.embeddings, p.encoders)
+        reading = table_layers.reading(frame, shown)
+        gaps = read_frame(tables / "table2.differences.csv")
+        notes.insert(0, table_scores.detectable(gaps[gaps["method"].isin(frame["method"])], shown))
     return {
         "title": TITLES[name],
         "note": p.data_note + (" Scored on the validation split." if p.split == "validation" else ""),
