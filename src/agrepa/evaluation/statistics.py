@@ -150,7 +150,10 @@ class Design:
             chosen = self.stratum == stratum
             count = int(chosen.sum())
             mine = left_out[:, chosen]
-            found[:, chosen] = np.sqrt((count - 1) / count) * (mine - mine.mean(1, keepdims=True))
+            if count > 1:
+                # A unit left out is made up for by the others of its stratum, whose share stays as it is.
+                refilled = count / (count - 1) * (len(self.stratum) - 1) / len(self.stratum)
+                found[:, chosen] = refilled * np.sqrt((count - 1) / count) * (mine - mine.mean(1, keepdims=True))
         return found
 
 
