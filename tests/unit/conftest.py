@@ -22,6 +22,7 @@ from agrepa.tokens.sequence import table_streams
 BANDS, VOCABULARIES = 10, [11, 7]
 SIZES = {"kind": "dit", "depth": 5, "width": 24, "heads": 4, "ff_mult": 2, "conv_kernel": 5, "dropout": 0.1, "token_width": 8}
 SIZES |= {"head_width": 16, "front": {"blocks": 2, "kernel": 3, "expansion": 2}, "preconditioned": False, "tables": "random"}
+SIZES |= {"positions": "rotary"}
 SMALL_BANDS = 6
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from agrepa.model.backbone import Backbone
 from agrepa.model.conditioning import Condition, TimeEmbedding, TokenEmbedding, sinusoid
 from agrepa.model.front import Front
+from agrepa.model.rotary import angles, rotate
 
 if TYPE_CHECKING:
     from agrepa.params.model import Model
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 class Block(nn.Module):
     """f_l: adaLN-Zero attention and feed-forward. Returns the residual, not the sum."""
 
-    def __init__(self, width: int, heads: int, ff_mult: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, ff_mult: int, dropout: float, rotary: bool) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads, self.dropout, self.rotary = heads, dropout, rotary
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
@@ -40,6 +41,9 @@ class Block(nn.Module):
     def attend(self, x: Tensor, mask: Tensor) -> Tensor:
         batch, frames, width = x.shape
         query, key, value = self.qkv(x).view(batch, frames, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        if self.rotary:
+            angle = angles(frames, width // self.heads, x.device)
+            query, key = rotate(query, angle), rotate(key, angle)
         mixed = F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask[:, None, None, :], dropout_p=self.dropout if self.training else 0.0
         )
@@ -66,13 +70,14 @@ class DiT(Backbone):
         super().__init__()
         width = settings.width
         self.depth, self.width, self.kinds = settings.depth, width, ["transformer"] * settings.depth
+        self.rotary = settings.positions == "rotary"
         self.tokens = TokenEmbedding(vocabularies, settings.token_width, width)
         self.front = Front(settings.front, width)
         self.time = TimeEmbedding(width)
         self.proj_in = nn.Linear(2 * bands + width, width)
         self.local = nn.Conv1d(width, width, settings.conv_kernel, padding=settings.conv_kernel // 2, groups=width)
         self.blocks = nn.ModuleList(
-            Block(width, settings.heads, settings.ff_mult, settings.dropout) for _ in range(settings.depth)
+            Block(width, settings.heads, settings.ff_mult, settings.dropout, self.rotary) for _ in range(settings.depth)
         )
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.modulation = nn.Linear(width, 2 * width)
@@ -94,7 +99,8 @@ class DiT(Backbone):
         """
         interface = self.front(self.tokens(condition), mask)
         h = self.proj_in(torch.cat([x, interface, condition.reference], -1))
-        h = h + sinusoid(torch.arange(x.shape[1], device=x.device), self.width).to(h.dtype)
+        if not self.rotary:
+            h = h + sinusoid(torch.arange(x.shape[1], device=x.device), self.width).to(h.dtype)
         valid = mask.unsqueeze(-1)
         h = h * valid
         h = (h + F.gelu(self.local(h.transpose(1, 2)).transpose(1, 2))) * valid

@@ -41,6 +41,7 @@ class Model(Strict):
     dropout: Part
     token_width: Count
     head_width: Count
+    positions: Literal["absolute", "rotary"]
     tables: Literal["centres", "random"]
     front: Front
     preconditioned: bool
