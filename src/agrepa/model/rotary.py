@@ -1,4 +1,4 @@
-"""Rotary position embedding: attention that sees how far apart two frames are, wherever they stand (Su et al. 2021, arXiv 2104.09864)."""
+"""Rotary position embedding (Su et al. 2021, arXiv 2104.09864): attention sees how far apart two frames are, not where."""
 
 from __future__ import annotations
 

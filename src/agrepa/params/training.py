@@ -66,7 +66,6 @@ class Training(Strict):
     @field_validator("validate_every", "checkpoint_every", "snapshot_every")
     @classmethod
     def _multiple(cls, value: int, info: ValidationInfo) -> int:
-        other = "validate_every" if info.field_name == "snapshot_every" else "log_every"
-        if value % info.data.get(other, 1):
-            raise ValueError(f"must be a multiple of {other} {info.data[other]}")
+        if value % info.data.get("log_every", 1):
+            raise ValueError(f"must be a multiple of log_every {info.data['log_every']}")
         return value

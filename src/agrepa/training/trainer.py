@@ -23,7 +23,7 @@ from agrepa.model.backbone import Backbone
 from agrepa.progress import track
 from agrepa.seeding import generator
 from agrepa.training import checkpoint
-from agrepa.training.validation import clip_losses, validate
+from agrepa.training.validation import clip_losses, means
 
 if TYPE_CHECKING:
     from agrepa.data.dataset import Dataset
@@ -149,8 +149,8 @@ class Trainer:
         """Train up to ``stop``.
 
         Args:
-            hook: ``hook(step, frozen backbone)`` is called at every validation, first and last step included; what it gives is
-                logged.
+            hook: ``hook(step, frozen backbone)`` is called after every ``snapshot_every`` steps and after the last; what it gives
+                is logged.
 
         Raises AgrepaError when the loss is not finite: nothing is written and the message names the step.
         """
@@ -159,8 +159,6 @@ class Trainer:
         count = 0
         plan = zip(range(self.step, self.stop), self.batches(), strict=False)
         for step, ids in track(plan, self.row, total=self.stop, unit="step", done=self.step):
-            if step % settings.validate_every == 0:
-                self.observe(step, hook)
             rate = learning_rate(settings, step)
             losses = self.train(step, ids, rate)
             self.step, count = step + 1, count + 1
@@ -169,9 +167,13 @@ class Trainer:
             if self.step % settings.log_every == 0 or self.step == self.stop:
                 self.write(self.step, {f"train_{k}": v / count for k, v in sums.items()} | {"learning_rate": rate})
                 sums, count = {}, 0
+            if self.step % settings.validate_every == 0 or self.step == self.stop:
+                self.losses = clip_losses(self.p, self.frozen(), self.dataset)
+                self.write(self.step, means(self.losses))
+            if hook is not None and (self.step % settings.snapshot_every == 0 or self.step == self.stop):
+                self.write(self.step, hook(self.step, self.frozen()) or {})
             if self.step % settings.checkpoint_every == 0 and self.step < self.stop and count == 0:
                 self.save_state()
-        self.observe(self.stop, hook)
 
     def train(self, step: int, ids: list[str], rate: float) -> dict[str, float]:
         """One update on the clips ``ids``; gives its losses."""
@@ -191,17 +193,11 @@ class Trainer:
         self.average.update_parameters(self.averaged(self.objective))
         return {name: value.item() for name, value in losses.items()}
 
-    def observe(self, step: int, hook: Hook | None) -> None:
-        backbone = self.frozen()
-        self.write(step, validate(self.p, backbone, self.dataset))
-        if hook is not None and (values := hook(step, backbone)):
-            self.write(step, values)
-
     def finish(self, checkpoint_out: Path, log_out: Path, validation_out: Path) -> None:
-        """Write the outputs, with the moving average's validation losses clip by clip.
+        """Write the outputs of a finished training, with the moving average's validation losses clip by clip.
 
         The resumable state is left until they are in their place.
         """
         self.save(checkpoint_out)
         write_table(log_out, self.log)
-        write_table(validation_out, clip_losses(self.p, self.frozen(), self.dataset))
+        write_table(validation_out, self.losses)

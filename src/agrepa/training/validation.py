@@ -37,8 +37,7 @@ def clip_losses(p: ModelSettings, backbone: Backbone, dataset: Dataset) -> pd.Da
     return table.assign(loss=table["clip"].map(losses))
 
 
-def validate(p: ModelSettings, backbone: Backbone, dataset: Dataset) -> dict[str, float]:
-    """Mean loss over clips and times: "validation_flow" (mean of the domains) and one value a domain."""
-    losses = clip_losses(p, backbone, dataset)
-    means = {f"validation_flow_{domain}": float(part.loss.mean()) for domain, part in losses.groupby("domain", sort=False)}
-    return {"validation_flow": sum(means.values()) / len(means), **means}
+def means(losses: pd.DataFrame) -> dict[str, float]:
+    """Mean of ``clip_losses``: "validation_flow" (mean of the domains) and one value a domain."""
+    found = {f"validation_flow_{domain}": float(part.loss.mean()) for domain, part in losses.groupby("domain", sort=False)}
+    return {"validation_flow": sum(found.values()) / len(found), **found}
