@@ -11,7 +11,7 @@ import pytest
 from agrepa import params
 from agrepa.artifacts.files import read_json, sha256, write_json
 from agrepa.errors import ArtifactError, ParamsError
-from agrepa.pipeline import hashes, keys, provenance, runner, source, threads
+from agrepa.pipeline import arithmetic, hashes, keys, provenance, runner, source
 from agrepa.pipeline.file_lists import compact, expand
 from agrepa.pipeline.signatures import signature
 from agrepa.pipeline.stages import STAGES
@@ -71,14 +71,33 @@ def test_an_output_that_was_not_written_and_an_input_that_is_missing_are_errors(
 
 
 def test_threads_come_from_the_params_and_not_from_the_environment(monkeypatch):
-    for variable in threads.VARIABLES:
+    for variable in arithmetic.THREADS:
         monkeypatch.setenv(variable, "7")
-    threads.limit(keys.threads("select", EXPERIMENT))
-    assert {os.environ[variable] for variable in threads.VARIABLES} == {"1"}
+    arithmetic.settle(keys.threads("select", EXPERIMENT), "native")
+    assert {os.environ[variable] for variable in arithmetic.THREADS} == {"1"}
+
+
+@pytest.mark.skipif(not arithmetic.has_avx2(), reason="portable numerics hold machines to AVX2, which this one lacks")
+def test_portable_numerics_hold_torch_to_avx2_and_native_ones_take_back_what_was_set(monkeypatch):
+    for variable in arithmetic.PORTABLE:
+        monkeypatch.setenv(variable, "odd")
+    arithmetic.settle(1, "native")
+    assert not {*arithmetic.PORTABLE} & {*os.environ}
+    code = "from agrepa.pipeline import arithmetic; arithmetic.settle(1, 'portable')\n"
+    code += "import torch, numpy, ctranslate2; print(torch.backends.cpu.get_cpu_capability())"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == arithmetic.used("portable") == "AVX2"
+    assert arithmetic.used("native") == "native"
+
+
+def test_a_change_of_numerics_runs_every_job_again():
+    wildcards = {"arm": "ag_repa"}
+    changed = EXPERIMENT.model_copy(update={"numerics": "native"})
+    assert keys.values("select", EXPERIMENT, wildcards) | {"numerics": "native"} == keys.values("select", changed, wildcards)
 
 
 def test_threads_are_limited_before_numpy_is_imported_which_reads_them_only_once():
-    modules = "agrepa.pipeline.command_line, agrepa.pipeline.threads, agrepa.pipeline.keys"
+    modules = "agrepa.pipeline.command_line, agrepa.pipeline.arithmetic, agrepa.pipeline.keys"
     code = f"import sys, {modules}; sys.exit('numpy' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
@@ -56,6 +56,7 @@ class Experiment(Strict):
     control: Name
     shards: Count
     threads: Threads
+    numerics: Literal["portable", "native"]
     corpora: Corpora
     mel: Mel
     encoders: Annotated[dict[Name, Encoder], Field(min_length=1)]

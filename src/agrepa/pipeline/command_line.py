@@ -50,11 +50,11 @@ def stage_command(stage: str) -> Callable[..., None]:
 
     def command(**given: str) -> None:
         from agrepa import params as schema
-        from agrepa.pipeline import keys, threads
+        from agrepa.pipeline import arithmetic, keys
 
         params, card = Path(given.pop("params")), Path(given.pop("card"))
         experiment = schema.load(params)
-        threads.limit(keys.threads(stage, experiment))
+        arithmetic.settle(keys.threads(stage, experiment), experiment.numerics)
         from agrepa.pipeline import runner
 
         runner.run(stage, experiment, params, given, card)

@@ -51,8 +51,8 @@ def keys(stage: str, experiment: Experiment, wildcards: Wildcards) -> dict[str, 
 
 
 def values(stage: str, experiment: Experiment, wildcards: Wildcards) -> dict[str, Any]:
-    """The parameters that one job reads, threads included, as plain data by dotted key."""
-    wanted = [*keys(stage, experiment, wildcards).values(), f"threads.{STAGES[stage].threads}"]
+    """The parameters that one job reads, threads and numerics included, as plain data by dotted key."""
+    wanted = [*keys(stage, experiment, wildcards).values(), f"threads.{STAGES[stage].threads}", "numerics"]
     return {key: _plain(lookup(experiment, key)[0]) for key in dict.fromkeys(wanted)}
 
 

@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from agrepa.pipeline.arithmetic import instructions
+
 LIBRARIES = (
     "agrepa",
     "torch",
@@ -30,7 +32,7 @@ def provenance() -> dict[str, Any]:
     versions = {"python": platform.python_version()} | {name: metadata.version(name) for name in LIBRARIES}
     torch = sys.modules.get("torch")  # a stage that did not need it used no GPU, and importing it takes seconds
     gpu = torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
-    hardware = {"cpu": _cpu(), "cores": os.cpu_count(), "gpu": gpu, "system": platform.platform()}
+    hardware = {"cpu": _cpu(), "instructions": instructions(), "cores": os.cpu_count(), "gpu": gpu, "system": platform.platform()}
     return {"git": _git(), "versions": versions, "hardware": hardware}
 
 

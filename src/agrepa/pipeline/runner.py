@@ -19,7 +19,7 @@ from agrepa.artifacts.files import sha256, write_json
 from agrepa.errors import ArtifactError
 from agrepa.job import State
 from agrepa.params import Experiment
-from agrepa.pipeline import keys
+from agrepa.pipeline import arithmetic, keys
 from agrepa.pipeline.file_lists import expand
 from agrepa.pipeline.hashes import hash_of
 from agrepa.pipeline.provenance import provenance
@@ -72,6 +72,7 @@ def run(stage: str, experiment: Experiment, params: Path, given: dict[str, str],
             "outputs": {str(path): sha256(places[name]) for name, path in outputs.items()},
             "seed": int(wildcards.get("seed", experiment.seed)),
             "threads": keys.threads(stage, experiment),
+            "numerics": arithmetic.used(experiment.numerics),
             "source": source,
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 2),
