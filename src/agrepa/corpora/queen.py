@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,8 @@ HELD_OUT: dict[str, Split] = {
 # Of every other character, utterances of their own are held out: at most so many, and at most one of so many.
 BY_UTTERANCE: tuple[tuple[Split, int, int], ...] = (("test", 8, 4), ("validation", 4, 8))
 MIN_WORDS = 3  # shorter utterances are often a sigh or a name, of which a recogniser makes nothing
+# Part of a held-out utterance's words that other characters say too: no recogniser can spell the cries of an ape.
+SHARED_WORDS = 0.6
 # Cut scenes name the object that speaks, dialogues the character.
 CHARACTERS = {
     "ANDERSON": "AND",
@@ -126,6 +128,19 @@ def main_lists(found: Iterable[Clip]) -> dict[str, Split]:
     return result
 
 
+def of_language(clips: Iterable[Clip]) -> Iterator[Clip]:
+    """The clips whose words are at least to SHARED_WORDS said by a second character as well."""
+    clips = list(clips)
+    said_by: dict[str, set[str]] = defaultdict(set)
+    for clip in clips:
+        for word in plain(clip.text).split():
+            said_by[word].add(clip.speaker)
+    for clip in clips:
+        shared = [len(said_by[word]) > 1 for word in plain(clip.text).split()]
+        if sum(shared) >= SHARED_WORDS * len(shared):
+            yield clip
+
+
 def pieces(utterance: Utterance, seconds: list[float], longest: float) -> list[tuple[tuple[tuple[str, str], ...], float]]:
     """Cut an utterance between segments into as few pieces of at most ``longest`` seconds as come from filling each in turn."""
     result: list[tuple[tuple[tuple[str, str], ...], float]] = []
@@ -189,9 +204,11 @@ def clips(archives: dict[str, Path], settings: Corpora, source: Source) -> list[
                     listing="" if chosen == "train" else "unseen",
                 )
             )
-            if chosen == "train" and whole and seconds >= settings.min_seconds and len(plain(text).split()) >= MIN_WORDS:
-                whole_utterances.append(result[-1])
-    held_out = main_lists(whole_utterances)
+            if whole and seconds >= settings.min_seconds and len(plain(text).split()) >= MIN_WORDS:
+                whole_utterances.append(result[-1].id)
+    spoken_words = {clip.id for clip in of_language(result)}
+    result = [clip for clip in result if clip.split == "train" or clip.id in spoken_words]
+    held_out = main_lists(clip for clip in result if clip.split == "train" and clip.id in spoken_words & {*whole_utterances})
     return [replace(clip, split=held_out[clip.id], listing="main") if clip.id in held_out else clip for clip in result]
 
 
