@@ -54,8 +54,8 @@ def read(path: Path) -> pd.DataFrame:
 def check(table: pd.DataFrame, name: str = "manifest") -> None:
     """Make sure that a manifest keeps its contract and that nothing leaks between splits.
 
-    Ids are unique, speech has a transcript, and no audio (hash of the clip, which is lossless), transcript (``plain``),
-    speaker or family occurs in two splits.
+    Ids are unique, speech has a transcript, evaluated speech is on a list, and no audio (hash of the clip, which is lossless),
+    transcript (``plain``), speaker or family occurs in two splits, but for speakers of main lists (see ``leaks``).
 
     Raises CorpusError that lists the offenders.
     """

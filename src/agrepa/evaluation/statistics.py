@@ -8,9 +8,10 @@ The percentile bootstrap over clusters covers 88-92 % with 10 to 15 clusters whe
 Below FEWEST_CLUSTERS clusters nothing can be said about speakers in general. Then clips are left out in turn and compared
 within their own cluster only (a stratified jackknife): the interval is about these very speakers, which ``unit`` says.
 
-Trainings of several seeds are replications of everything: the variance of their mean is that over seeds, which holds what a
-training does to each clip, plus that part of the variance over clips which all trainings share. The quantile of t is that of
-both parts, weighted by their variances (Cochran & Cox 1957): Satterthwaite's degrees of freedom cover too little with two seeds.
+Trainings of several seeds are replications of all but the warm-up, which they share: the variance of their mean is that over
+seeds, which holds what a training does to each clip, plus that part of the variance over clips which all trainings share. The
+quantile of t is that of both parts, weighted by their variances (Cochran & Cox 1957): Satterthwaite's degrees of freedom cover
+too little with two seeds.
 """
 
 from __future__ import annotations

@@ -49,7 +49,11 @@ def sample(model: Backbone, batch: Batch, start: Tensor, settings: Sampling) -> 
 
 
 def foreign_tokens(ids: list[str], lengths: dict[str, int]) -> dict[str, str]:
-    """Every clip -> the clip next in length, the longest -> the shortest: a cyclic shift, which fixes no clip of two or more."""
+    """Every clip -> the next longer one, or the next by id of those as long; the longest -> the shortest.
+
+    A cyclic shift of the list in order of length: where there are two clips or more, none keeps its own tokens. The longest,
+    whose tokens end before it does, is given the last of them to its end.
+    """
     ordered = sorted(ids, key=lambda clip: (lengths[clip], clip))
     return dict(zip(ordered, ordered[1:] + ordered[:1], strict=True))
 
