@@ -70,7 +70,9 @@ class Trainer:
         self.fabric = Fabric(accelerator=p.training.accelerator, devices=1, precision=p.training.precision)
         self.fabric.launch()
         objective.to(self.fabric.device)
-        optimizer = torch.optim.AdamW(objective.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=p.training.weight_decay)
+        optimizer = torch.optim.AdamW(
+            objective.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=p.training.weight_decay, fused=True
+        )
         planned = p.training.warmup_steps + p.training.arm_steps
         self.objective, self.average = objective, checkpoint.moving_average(self.averaged(objective), p.training.ema, planned)
         self.step, self.log = start, pd.DataFrame(columns=["row", "seed", "step", "series", "value"])
