@@ -135,10 +135,11 @@ def features(tmp_path):
     rows = []
     for i in range(24):
         domain, split = ("speech", "audio")[i % 2], "train" if i < 16 else "validation"
+        listing = "" if split == "train" or domain == "audio" else "unseen" if i == 22 else "main"
         rows.append(
             dict.fromkeys(manifests.COLUMNS, "")
             | {"id": f"clip_{i}", "domain": domain, "split": split, "family": f"f{i % 6}_{split}", "sha256": f"{i}", "start": 0.0}
-            | {"seconds": 1.0, "sample_rate": 16000}
+            | {"seconds": 1.0, "sample_rate": 16000, "listing": listing}
         )
     write_table(folder / "manifest.parquet", pd.DataFrame(rows))
     write_json(folder / "statistics.json", {"mean": [-3.0] * SMALL_BANDS, "std": [2.0] * SMALL_BANDS})

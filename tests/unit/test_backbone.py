@@ -154,7 +154,12 @@ def test_a_second_backbone_goes_through_the_whole_method(two_lines, settings_of,
     experiment = two_lines.model_copy(update={"probes": probes})
     p = settings_of(WarmupSettings, experiment)
     start, snapshots = tmp_path / "warmup.safetensors", tmp_path / "snapshots"
-    made = {"checkpoint": start, "log": tmp_path / "log.parquet", "snapshots": snapshots}
+    made = {
+        "checkpoint": start,
+        "log": tmp_path / "log.parquet",
+        "validation": tmp_path / "losses.parquet",
+        "snapshots": snapshots,
+    }
     warmup.run(p, **sources, codebooks=codebooks, targets=targets, state=State(tmp_path / "state", "1"), **made)
 
     measured = tmp_path / "fog_a.json"
@@ -180,6 +185,7 @@ def test_a_second_backbone_goes_through_the_whole_method(two_lines, settings_of,
         state=State(tmp_path / "arm", "1"),
         checkpoint=trained,
         log=tmp_path / "arm.parquet",
+        validation=tmp_path / "arm-losses.parquet",
     )
     dataset = Dataset(p, **sources)
     network = build(p.model, p.mel.bands, vocabularies(p.tokens), noise_scale=p.flow.noise_scale)

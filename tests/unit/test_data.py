@@ -159,6 +159,37 @@ def test_teachers_are_read_only_when_asked_for(small, settings_of, features, tmp
         Dataset(settings_of(ModelSettings, small), **features["sources"], teachers=small.teachers, targets=features["targets"])
 
 
+def test_standardised_teachers_have_mean_0_and_deviation_1_over_the_training_clips(small, settings_of, features):
+    kinds = {"targets": features["targets"], "features": features["features"]}
+
+    def read(standardised):
+        teachers = small.teachers.model_copy(update={"standardised": standardised})
+        return Dataset(settings_of(ModelSettings, small), **features["sources"], teachers=teachers, **kinds)
+
+    plain, scaled = read(False), read(True)
+    for domain, first in (("speech", 0), ("audio", 1)):
+        train, held_out = ([f"clip_{i}" for i in range(start + first, end, 2)] for start, end in ((0, 16), (16, 24)))
+        vectors = scaled.batch(train).teacher_vectors[domain]
+        assert torch.allclose(vectors.mean(0), torch.zeros(vectors.shape[1]), atol=1e-5)
+        assert torch.allclose(vectors.std(0, correction=0), torch.ones(vectors.shape[1]), atol=1e-4)
+        before = plain.batch(train).teacher_vectors[domain]
+        mean, deviation = before.mean(0), before.std(0, correction=0)
+        # The same scale for what is held out, and for the frames that the vectors are means of.
+        expected = (plain.batch(held_out).teacher_vectors[domain] - mean) / deviation
+        assert torch.allclose(scaled.batch(held_out).teacher_vectors[domain], expected, atol=1e-4)
+        frames = (plain.teacher_frames[domain][held_out[0]] - mean) / deviation
+        assert torch.allclose(scaled[held_out[0]].teacher_frames[0], frames, atol=1e-4)
+        assert torch.allclose(plain.teacher_mean(domain), mean, atol=1e-5)
+        assert torch.allclose(scaled.teacher_mean(domain), torch.zeros_like(mean), atol=1e-5)
+
+
+def test_a_teachers_dimension_that_never_varies_keeps_its_scale(dataset):
+    stored = {f"clip_{i}": torch.tensor([[float(i), 3.0]]) for i in range(0, 16, 2)}
+    dataset.teacher_vectors["speech"] = stored
+    mean, deviation = dataset._teacher_scale("speech")
+    assert mean.tolist() == [7, 3] and deviation.tolist() == pytest.approx([21**0.5, 1])
+
+
 def test_the_parts_work_with_the_loader_of_torch(dataset):
     sampler = BatchSampler({clip: dataset.mel.frames[clip] for clip in dataset.of_split("train")}, 120, 0)
     batches = sampler.epoch(0)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import scipy.linalg
 import torch
+from scipy import stats
 from test_tables import settings
 
 from agrepa.artifacts.features import Feature, FeatureStore, index, write_shard
@@ -28,7 +29,8 @@ from agrepa.evaluation.frechet import (
     score,
     subset_sizes,
 )
-from agrepa.evaluation.statistics import margin
+from agrepa.evaluation.kernel_distance import Reference, kernel_distance
+from agrepa.evaluation.statistics import FEWEST_CLUSTERS, Design
 from agrepa.params import Experiment
 from agrepa.params.evaluation import Frechet
 from agrepa.params.stages import FadSettings, Settings
@@ -143,7 +145,8 @@ def test_half_sampling_has_the_spread_that_fresh_samples_have() -> None:
     for _ in range(30):
         evaluated = Evaluated(clips_of(rng, 24), reference)
         values.append(fad_infinity(evaluated, np.arange(24), 8, 8, rng))
-        widths.append(margin(half_sampling(evaluated, list(map(str, range(24))), 8, 40, rng)) / 1.96)
+        deviations = half_sampling(evaluated, Design.of(list(map(str, range(24)))), 8, 40, rng)
+        widths.append(np.sqrt(np.square(deviations).sum()))
     assert 1 < np.mean(widths) / np.std(values, ddof=1) < 2
 
 
@@ -156,9 +159,26 @@ def test_score_is_seeded_and_says_what_it_drew() -> None:
     assert entry["value"] != score(frames, families, reference, SETTINGS, seed=1)["value"]
     # Eight families are too few to take halves of, sixteen are enough.
     assert (entry["unit"], entry["n"], entry["n_frames"], len(entry["deviations"])) == ("clip", 16, 64, 20)
-    assert score(frames, list(frames), reference, SETTINGS, seed=0)["unit"] == "family"
-    assert entry["low"] < entry["value"] < entry["high"]
+    assert (entry["clusters"], entry["freedom"]) == (16, 8), "clips within their families"
+    by_family = score(frames, list(frames), reference, SETTINGS, seed=0)
+    assert (by_family["unit"], by_family["freedom"]) == ("family", 15)
+    half = stats.t.ppf(0.975, 8) * np.sqrt(np.square(entry["deviations"]).sum())
+    assert (entry["low"], entry["high"]) == pytest.approx((entry["value"] - half, entry["value"] + half))
     assert entry["fad_n"] > entry["value"]
+    assert entry["clips"] == score(frames, families, reference, SETTINGS, seed=1)["clips"]
+    assert entry["clips"] != score(dict(reversed(frames.items())), families, reference, SETTINGS, seed=0)["clips"]
+
+
+def test_half_of_every_stratum_is_kept() -> None:
+    """Two families of clips around different points: their share stays, so that halves do not differ by it."""
+    rng = np.random.default_rng(5)
+    clips = [rng.normal(size=(6, 8)) + (0 if i < 8 else 40) for i in range(16)]
+    evaluated, families = Evaluated(clips, Gaussian(np.zeros(8), np.eye(8))), ["a"] * 8 + ["b"] * 8
+    within, any_half = (
+        np.sqrt(np.square(half_sampling(evaluated, design, 8, 20, np.random.default_rng(6))).sum())
+        for design in (Design.of(families), Design(np.arange(16), np.zeros(16, dtype=np.int64), "clip"))
+    )
+    assert within < 0.5 * any_half
 
 
 def test_few_clips_have_no_interval() -> None:
@@ -170,7 +190,7 @@ def test_few_clips_have_no_interval() -> None:
         SETTINGS,
         0,
     )
-    assert (entry["low"], entry["high"], "deviations" in entry) == (None, None, False)
+    assert (entry["low"], entry["high"], entry["deviations"], entry["freedom"]) == (None, None, [0], 0)
 
 
 def test_a_single_frame_is_refused() -> None:
@@ -183,10 +203,18 @@ def test_a_single_frame_is_refused() -> None:
 
 @pytest.fixture
 def embedded(tmp_path: Path) -> Path:
-    """Random embeddings: 30 real clips in two shards, and 15 made clips of each domain, of which the arms have 12."""
+    """Random embeddings: 30 real clips in two shards, and 15 made clips of each domain, of which the arms have 12.
+
+    The first speech of the test split is on the unseen list.
+    """
     rng, rows = np.random.default_rng(0), []
     for split, domain, count in (("train", "speech", 30), ("train", "audio", 30), ("test", "speech", 15), ("test", "audio", 15)):
-        rows += [{"id": f"queen_{split}_{domain}_{i}", "domain": domain, "split": split, "family": f"f{i}"} for i in range(count)]
+        listing = "main" if (split, domain) == ("test", "speech") else ""
+        rows += [
+            {"id": f"queen_{split}_{domain}_{i}", "domain": domain, "split": split, "family": f"f{i}", "listing": listing}
+            for i in range(count)
+        ]
+    rows.insert(0, {"id": "queen_unseen", "domain": "speech", "split": "test", "family": "f99", "listing": "unseen"})
     table = pd.DataFrame(rows).reindex(columns=list(COLUMNS))
     write_table(tmp_path / "manifest.parquet", table)
 
@@ -217,23 +245,30 @@ def fad(demo: Experiment, folder: Path, evaluated: str = "made.safetensors", **c
 
 
 def test_the_stage_scores_both_domains_on_the_clips_of_the_arms(embedded: Path, demo: Experiment) -> None:
-    fad(demo, embedded, speech_clips=12, audio_clips=10)
+    fad(demo, embedded, speech_clips=12, audio_clips=9)
     found = read_json(embedded / "fad_yamnet.json")
-    assert sorted(found) == ["audio_fad_yamnet", "speech_fad_yamnet"]
+    assert sorted(found) == ["audio_fad_yamnet", "audio_kad_yamnet", "speech_fad_yamnet", "speech_kad_yamnet"]
     speech, audio = found["speech_fad_yamnet"], found["audio_fad_yamnet"]
     assert (speech["n"], speech["n_frames"], speech["reference_clips"], speech["unit"]) == (12, 60, 10, "family")
-    assert (audio["n"], audio["low"]) == (10, None)
+    assert (audio["n"], audio["low"]) == (9, None)
     table = read_table(embedded / "fad.parquet")
     assert list(table.columns) == ["clip", "family", "domain", "frames"]
-    assert table.groupby("domain").frames.sum().to_dict() == {"audio": 50, "speech": 60}
+    assert table.groupby("domain").frames.sum().to_dict() == {"audio": 45, "speech": 60}
     # The plain distance is the one of the first twelve clips to the first ten of the training split.
     real = FeatureStore([embedded / "real.parquet"]).feature("yamnet", "embedding")
     made = Feature.of_shard(embedded / "made.safetensors", "embedding")
-    gaussians = [
-        Gaussian.of(torch.cat([store[f"queen_{split}_speech_{i}"] for i in range(count)]).double().numpy())
+    clips = [
+        [store[f"queen_{split}_speech_{i}"].double().numpy() for i in range(count)]
         for store, split, count in ((real, "train", 10), (made, "test", 12))
     ]
+    gaussians = [Gaussian.of(np.concatenate(part)) for part in clips]
     assert speech["fad_n"] == pytest.approx(frechet_distance(*gaussians), rel=1e-9)
+    kernel, reference = found["speech_kad_yamnet"], Reference(clips[0])
+    expected = kernel_distance(clips[1], list(map(str, range(12))), reference).interval()
+    assert (kernel["value"], kernel["low"], kernel["high"]) == pytest.approx((expected.value, expected.low, expected.high))
+    assert (kernel["n"], kernel["unit"], kernel["bandwidth"]) == (12, "family", pytest.approx(reference.bandwidth))
+    assert kernel["clips"] == speech["clips"] != audio["clips"]
+    assert found["audio_kad_yamnet"]["low"] is not None, "few clips can be left out in turn, though not be halved"
 
 
 def test_a_clip_that_was_not_embedded_is_an_error(embedded: Path, demo: Experiment) -> None:
@@ -242,4 +277,4 @@ def test_a_clip_that_was_not_embedded_is_an_error(embedded: Path, demo: Experime
 
 
 def test_the_shipped_settings_give_an_interval(demo: Experiment) -> None:
-    assert min(demo.evaluation.speech_clips, demo.evaluation.audio_clips) >= 12
+    assert min(demo.evaluation.speech_clips, demo.evaluation.audio_clips) >= FEWEST_CLUSTERS

@@ -15,6 +15,7 @@ from agrepa.corpora.manifest import COLUMNS
 from agrepa.corpora.queen_resources import Resources
 from agrepa.errors import AgrepaError, ArtifactError, AudioError
 from agrepa.evaluation import mos
+from agrepa.evaluation.statistics import ratio
 
 LINES = {"queen_a": "020001P2.SB", "queen_b": "28009AJ2.SB", "queen_c": "600029P2.SB"}
 
@@ -50,11 +51,13 @@ def test_noise_lowers_the_rating_and_level_does_not(model, waves):
 
 @pytest.fixture
 def row(waves, tmp_path):
-    """A manifest of the three lines and a sound, and a folder with two of the lines and the sound."""
-    ids = ["queen_c", "queen_b", "queen_a", "game_d"]
-    table = pd.DataFrame({column: [kind()] * 4 for column, kind in COLUMNS.items()})
-    table["id"], table["domain"], table["family"] = ids, ["speech"] * 3 + ["audio"], ["x", "y", "y", "z"]
+    """A manifest of the three lines, an unseen one and a sound, and a folder with all but one of the lines."""
+    ids = ["queen_c", "queen_b", "queen_a", "queen_z", "game_d"]
+    table = pd.DataFrame({column: [kind()] * 5 for column, kind in COLUMNS.items()})
+    table["id"], table["domain"], table["family"] = ids, ["speech"] * 4 + ["audio"], ["x", "y", "y", "u", "z"]
+    table["listing"] = ["main"] * 3 + ["unseen", ""]
     write_table(tmp_path / "manifest.parquet", table)
+    files.write_flac(tmp_path / "audio" / "queen_z.flac", waves["queen_b"] * 0.9, 16000)
     for clip in ("queen_a", "queen_c"):
         files.write_flac(tmp_path / "audio" / f"{clip}.flac", waves[clip] * 0.9, 16000)
     files.write_flac(tmp_path / "audio" / "game_d.flac", np.zeros(16000, np.float32), 16000)
@@ -77,12 +80,13 @@ def run(demo, folder, archive, sample_rate=16000):
 def test_stage_rates_the_speech_in_the_folder(demo, row, archive, model, waves):
     scores, utterances = run(demo, row, archive)
     assert utterances.columns.tolist() == ["clip", "family", "domain", "mos"]
-    assert utterances["clip"].tolist() == ["queen_c", "queen_a"]  # the manifest's order
+    assert utterances["clip"].tolist() == ["queen_c", "queen_a"]  # the manifest's order, without the unseen list
     wave, _ = files.read(row / "audio" / "queen_a.flac")
     assert utterances.mos[1] == pytest.approx(rate(model, wave), abs=1e-6)
     found = scores["speech_mos_distill"]
     assert found["n"] == 2 and found["value"] == pytest.approx(utterances.mos.mean())
-    assert found["low"] <= found["value"] <= found["high"]
+    expected = ratio(utterances.mos, [1, 1], ["x", "y"]).interval(positive=True)
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
 
 
 def test_stage_refuses_foreign_missing_and_unreadable_clips(demo, row, archive):
@@ -95,7 +99,7 @@ def test_stage_refuses_foreign_missing_and_unreadable_clips(demo, row, archive):
     (row / "audio" / "queen_c.flac").write_bytes(b"not audio")
     with pytest.raises(AudioError, match=r"queen_c\.flac"):
         run(demo, row, archive)
-    for clip in ("queen_a", "queen_c"):
+    for clip in ("queen_a", "queen_c"):  # an unseen one is left, which is not rated
         (row / "audio" / f"{clip}.flac").unlink()
     with pytest.raises(ArtifactError, match="audio holds no speech clip"):
         run(demo, row, archive)

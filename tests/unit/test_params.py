@@ -112,7 +112,8 @@ def test_no_list_may_be_empty_but_what_an_encoder_keeps(demo):
 
 
 def test_a_count_that_no_one_knows_passes(tmp_path):
-    every = {f"corpora.{split}": {"speech": None, "audio": None} for split in ("train", "validation", "test")}
+    every = {f"corpora.{split}": {"speech": None, "audio": None, "unseen": None} for split in ("validation", "test")}
+    every["corpora.train"] = {"speech": None, "audio": None}
     many = {"shards": 5000, "probes.lasp.clips": 9999, "evaluation.frechet.reference_clips": 9999}
     assert params.load(edited(tmp_path, every | many)).shards == 5000
 

@@ -1,17 +1,26 @@
-"""Probes: gradient norm against autograd, LASP against its definition, and the summary of scores."""
+"""Probes: gradient norm against autograd, LASP against its definition and its floors, and the summary of scores."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 
 from agrepa.alignment.bit_c import BiTC
+from agrepa.artifacts.files import read_json
 from agrepa.data.collate import Batch
+from agrepa.data.dataset import Dataset
+from agrepa.data.noise import clip_noise
 from agrepa.flow.loss import flow_matching_loss
 from agrepa.flow.path import velocity
+from agrepa.model.backbone import build
+from agrepa.params.stages import LaspSettings
 from agrepa.probes.gradient_norm import gradient_norm
-from agrepa.probes.lasp import lasp
+from agrepa.probes.lasp import floors, lasp, run
 from agrepa.probes.measurement import Place, Scores, summarise
+from agrepa.tokens.sequence import vocabularies
 
 
 @pytest.fixture
@@ -60,3 +69,47 @@ def test_summary_ranks_layers_and_says_how_stable_the_top_is():
     width = np.array(result["high"]) - np.array(result["low"])
     expected = 2 * 1.96 * values.mean(1).std(1) / np.sqrt(30)
     assert np.allclose(width, expected, rtol=0.3)
+
+
+def test_a_layer_clears_its_floors_where_it_surely_scores_more_than_both():
+    """Two clips, one time. Layer 4 is above both on one clip and below on the other, which no mean makes sure."""
+    own = np.array([[0.9, 0.9], [0.8, 0.8], [0.7, 0.7], [1.0, 0.2]])[:, None]
+    shuffled = np.array([[0.5, 0.5], [0.5, 0.7], [0.8, 0.8], [0.5, 0.5]])[:, None]
+    found = floors(Scores(own, ["x"] * 2), Scores(shuffled, ["x"] * 2), np.array([0.6, 0.4]), 1000, 0)
+    assert found["constant"] == 0.5
+    assert found["shuffled"] == pytest.approx([0.5, 0.6, 0.8, 0.5])
+    assert found["clears"] == [True, True, False, False], "layer 3 knows other clips better"
+    assert not found["ranked"], "layer 3 is among the best three"
+    high = floors(Scores(own, ["x"] * 2), Scores(shuffled, ["x"] * 2), np.array([0.85, 0.85]), 1000, 0)
+    assert high["clears"] == [True, False, False, False]
+    best = floors(Scores(own[:2], ["x"] * 2), Scores(shuffled[:2], ["x"] * 2), np.array([0.6, 0.4]), 1000, 0)
+    assert best["ranked"]
+
+
+def test_the_floors_of_a_run_are_the_mean_teacher_and_the_next_clips_vector(small, settings_of, features, tmp_path):
+    p = settings_of(LaspSettings, small)
+    probe = p.probe.model_copy(update={"clips": 3, "times": [0.2, 0.8]})
+    p = dataclasses.replace(p, probe=probe, bootstrap=50)
+    dataset = Dataset(p, **features["sources"], teachers=p.teachers, targets=features["targets"])
+    torch.manual_seed(0)
+    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens), noise_scale=p.flow.noise_scale).eval()
+    bit_c = BiTC(backbone.width, dataset.teacher_widths())
+    parts = {"backbone": backbone, "bit_c": bit_c}
+    save_file({f"ema.{name}.{k}": v for name, part in parts.items() for k, v in part.named_parameters()}, tmp_path / "w")
+    run(p, warmup=tmp_path / "w", **features["sources"], targets=features["targets"], out=tmp_path / "lasp.json")
+    written = read_json(tmp_path / "lasp.json")["domains"]
+    for domain, first in (("speech", 0), ("audio", 1)):
+        teacher = dataset.teacher_vectors[domain]
+        mean = torch.cat([teacher[f"clip_{i}"] for i in range(first, 16, 2)]).mean(0)
+        clips = [f"clip_{i}" for i in range(16 + first, 22, 2)]
+        cosines = [F.cosine_similarity(mean, teacher[clip][0], dim=0).item() for clip in clips]
+        assert written[domain]["floors"]["constant"] == pytest.approx(np.mean(cosines), abs=1e-6)
+        shuffled = []
+        for clip, other in zip(clips, clips[1:] + clips[:1], strict=True):
+            batch = dataset.batch([clip])
+            eps = clip_noise(batch, p.flow.noise_scale, p.seed, "probe")
+            for time in probe.times:
+                t = torch.tensor([time])
+                place = Place(domain, 0, batch, eps, (1 - time) * eps + time * batch.mel, t)
+                shuffled.append(lasp(backbone, bit_c, place, teacher[other])[:, 0])
+        assert written[domain]["floors"]["shuffled"] == pytest.approx(torch.stack(shuffled).mean(0).tolist(), abs=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 
 from agrepa.archives.containers import deb_members
 from agrepa.audio import files
-from agrepa.corpora import queen, queen_resources
-from agrepa.corpora.clip import Clip
+from agrepa.corpora import ordering, queen, queen_resources
+from agrepa.corpora.clip import Clip, plain
 from agrepa.errors import CorpusError
 from agrepa.params import Experiment
 
@@ -84,6 +85,33 @@ def test_main_lists_hold_few_clips_of_each_speaker_and_never_change_for_others()
     counts = Counter((name[:3], split) for name, split in found.items())
     assert counts == {("joe", "test"): 8, ("joe", "validation"): 4, ("ann", "test"): 2, ("ann", "validation"): 1}
     assert found.items() >= queen.main_lists([c for c in clips if c.speaker == "ann"][::-1]).items()
+
+
+@pytest.fixture(scope="session")
+def found(archive: Callable[[str], Path], demo: Experiment) -> list[Clip]:
+    return queen.clips({"queen": archive("queen")}, demo.corpora, demo.corpora.sources["queen"])
+
+
+def test_main_lists_are_whole_utterances_of_training_speakers_that_training_does_not_hear(found: list[Clip]) -> None:
+    trained = Counter(clip.speaker for clip in found if clip.split == "train")
+    known = {"test": (139, 31), "validation": (62, 26)}  # clips, speakers
+    for split, most, one_of in queen.BY_UTTERANCE:
+        main = [clip for clip in found if (clip.split, clip.listing) == (split, "main")]
+        counts = Counter(clip.speaker for clip in main)
+        assert (len(main), len(counts), max(counts.values())) == (*known[split], most)
+        assert all(one_of * count <= trained[speaker] + 12 for speaker, count in counts.items())
+        assert all(len(plain(clip.text).split()) >= queen.MIN_WORDS and "+" not in clip.id for clip in main)
+    kept = ordering.without_leaks(found)
+    said = {clip.id: plain(clip.text) for clip in kept}
+    for split in ("test", "validation"):
+        held_out = [clip for clip in kept if clip.split == split]
+        assert not {said[clip.id] for clip in held_out} & {said[clip.id] for clip in kept if clip.split == "train"}
+        assert {clip.speaker for clip in held_out if clip.listing == "main"} <= trained.keys()
+        unseen = {clip.speaker for clip in held_out if clip.listing == "unseen"}
+        assert unseen == {f"queen_{name.lower()}" for name, where in queen.HELD_OUT.items() if where == split}
+        assert not unseen & trained.keys()
+    recordings = {split: {part for c in kept if c.split == split for part in c.parts} for split in ordering.PRIORITY}
+    assert not any(recordings[one] & recordings[two] for one, two in itertools.combinations(recordings, 2))
 
 
 def test_queen_puts_each_speaker_in_one_split(utterances: list[queen.Utterance]) -> None:

@@ -12,7 +12,7 @@ from agrepa.evaluation.statistics import Design, Estimate, holm, ratio
 ERRORS = np.array([1, 0, 3, 2, 5, 0, 1], dtype=float)
 WORDS = np.array([4, 6, 5, 8, 5, 3, 9], dtype=float)
 FAMILIES = ["jim", "jim", "ann", "ann", "ann", "bob", "bob"]
-TRIALS = 600
+TRIALS = 500
 
 
 def speakers(count: int, each: int) -> list[str]:
@@ -22,11 +22,23 @@ def speakers(count: int, each: int) -> list[str]:
 def test_equals_a_t_interval_of_the_clusters_means() -> None:
     values = np.random.default_rng(0).normal(size=(12, 3))
     found = ratio(values.ravel(), np.ones(36), speakers(12, 3)).interval()
-    expected = stats.ttest_1samp(values.mean(1), 0)
-    low, high = expected.confidence_interval()
+    low, high = stats.t.interval(0.95, 11, loc=values.mean(), scale=stats.sem(values.mean(1)))
     assert (found.value, found.low, found.high) == pytest.approx((values.mean(), low, high))
-    assert found.p == pytest.approx(expected.pvalue)
+    assert found.p == pytest.approx(stats.ttest_1samp(values.mean(1), 0).pvalue)
     assert (found.n, found.clusters, found.unit) == (36, 12, "family")
+
+
+def test_unlike_clusters_are_left_out_in_turn() -> None:
+    rng = np.random.default_rng(5)
+    names = np.repeat(np.arange(11), rng.integers(1, 6, 11)).astype(str)
+    words = rng.integers(2, 12, len(names))
+    errors = rng.binomial(words, 0.3)
+    found = ratio(errors, words, names.tolist()).interval()
+    without = np.array([errors[names != name].sum() / words[names != name].sum() for name in np.unique(names)])
+    error = np.sqrt(10 / 11 * np.square(without - without.mean()).sum())
+    value = errors.sum() / words.sum()
+    assert (found.low, found.high) == pytest.approx(stats.t.interval(0.95, 10, loc=value, scale=error))
+    assert found.p == pytest.approx(2 * stats.t.sf(value / error, 10))
 
 
 def test_few_clusters_leave_clips_out_within_them() -> None:
@@ -83,11 +95,25 @@ def expected_rate(count: int, mean: float) -> float:
 
 
 def covered(inside: list[bool]) -> bool:
-    """Whether the rate is compatible with 93-97 %, as far as TRIALS can tell (two standard errors)."""
-    error = 2 * np.sqrt(0.95 * 0.05 / len(inside))
-    return 0.93 - error <= np.mean(inside) <= 0.97 + error
+    """Whether what was counted is likely (99 % on either side) of an interval that covers 93-97 %."""
+    low, high = stats.binom.ppf(0.01, len(inside), 0.93), stats.binom.ppf(0.99, len(inside), 0.97)
+    return bool(low <= sum(inside) <= high)
 
 
+@pytest.mark.slow
+def test_the_percentile_bootstrap_would_not_be_covered() -> None:
+    """What the intervals took the place of, and that ``covered`` can tell."""
+    rng, truth, inside = np.random.default_rng(1), expected_rate(10, 0.35), []
+    for _ in range(TRIALS):
+        errors, words, member, _ = rates(rng, 10, 0.35)
+        tops, bottoms = np.bincount(member, errors, 10), np.bincount(member, words, 10)
+        drawn = rng.multinomial(10, np.full(10, 0.1), 400)
+        low, high = np.percentile(drawn @ tops / (drawn @ bottoms), [2.5, 97.5])
+        inside.append(low <= truth <= high)
+    assert not covered(inside) and np.mean(inside) < 0.92
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [10, 30])
 def test_a_rate_over_speakers_is_covered(count: int) -> None:
     rng, truth, inside = np.random.default_rng(1), expected_rate(count, 0.35), []
@@ -98,6 +124,7 @@ def test_a_rate_over_speakers_is_covered(count: int) -> None:
     assert covered(inside), np.mean(inside)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [10, 30])
 def test_a_paired_difference_over_speakers_is_covered(count: int) -> None:
     """Arms whose difference varies with the speaker and is 0 on average."""
@@ -111,6 +138,7 @@ def test_a_paired_difference_over_speakers_is_covered(count: int) -> None:
     assert covered(inside), np.mean(inside)
 
 
+@pytest.mark.slow
 def test_the_rate_of_three_given_speakers_is_covered() -> None:
     rng, inside = np.random.default_rng(3), []
     own, names = np.repeat([0.2, 0.4, 0.6], [14, 13, 13]), np.repeat(["a", "b", "c"], [14, 13, 13]).tolist()
@@ -122,6 +150,7 @@ def test_the_rate_of_three_given_speakers_is_covered() -> None:
     assert covered(inside), np.mean(inside)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize("of_training", [0.0, 0.05, 0.2])
 def test_trainings_are_covered_however_much_they_differ(seeds: int, of_training: float) -> None:
@@ -140,9 +169,19 @@ def test_a_row_that_is_not_trained_is_compared_with_every_seed() -> None:
     assert gap.values.tolist() == pytest.approx([0, -1])
 
 
-def test_holm_by_hand() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
-    assert holm([]) == []
+@pytest.mark.parametrize(
+    ("p", "adjusted"),
+    [
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),  # 4 * 0.005, 3 * 0.01, 2 * 0.03, and never below the one before
+        ([0.01, 0.04, 0.03, 0.5], [0.04, 0.09, 0.09, 0.5]),
+        ([0.02, 0.02, 0.9], [0.06, 0.06, 0.9]),
+        ([0.6, 0.7], [1, 1]),
+        ([0.04], [0.04]),
+        ([], []),
+    ],
+)
+def test_holm_by_hand(p: list[float], adjusted: list[float]) -> None:
+    assert holm(p) == pytest.approx(adjusted)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from agrepa.params.stages import Settings
 from agrepa.tokens.sequence import vocabularies
 
 CLIPS = {"queen_a": 6000, "queen_b": 9000, "queen_c": 7000, "ufoai_a": 5000, "ufoai_b": 8000, "ufoai_c": 6500}
-
+UNSEEN = {"queen_y": 6600, "queen_z": 5200}  # of a speaker that training never hears
 TRAIN = {"queen_short": 4000, "queen_long": 12000}  # of the speaker of queen_a and queen_b
 
 
@@ -53,12 +53,13 @@ def small(demo: Experiment) -> Experiment:
 def inputs(tmp_path: Path, small: Experiment) -> dict[str, Path]:
     """Recordings, their manifest, and what is stored of them."""
     rng, rows, waves = np.random.default_rng(0), [], {}
-    for clip, samples in (CLIPS | TRAIN).items():
-        path = tmp_path / ("clips" if clip in CLIPS else "train") / f"{clip}.flac"
+    for clip, samples in (CLIPS | UNSEEN | TRAIN).items():
+        path = tmp_path / ("clips" if clip in CLIPS else "others") / f"{clip}.flac"
         files.write_flac(path, (0.1 * rng.standard_normal(samples)).astype(np.float32), small.corpora.sample_rate)
         domain, digest = "speech" if clip.startswith("queen") else "audio", hashlib.sha256(path.read_bytes()).hexdigest()
-        split, speaker = "test" if clip in CLIPS else "train", "" if domain == "audio" else "eve" if clip == "queen_c" else "ada"
-        place = {"clip": str(path), "split": split, "speaker": speaker, "listing": ""}
+        split, speaker = "train" if clip in TRAIN else "test", "ada" if clip in ("queen_a", "queen_b", *TRAIN) else clip
+        listing = "unseen" if clip in UNSEEN else "main" if domain == "speech" and clip in CLIPS else ""
+        place = {"clip": str(path), "split": split, "speaker": speaker * (domain == "speech"), "listing": listing}
         rows.append({"id": clip, "domain": domain, "family": clip, "sha256": digest} | place)
         waves[clip] = torch.from_numpy(files.read(path)[0])
     write_table(tmp_path / "manifest.parquet", pd.DataFrame(rows).reindex(columns=list(COLUMNS)))
@@ -117,6 +118,19 @@ def test_the_control_is_the_same_model_on_other_tokens(small: Experiment, inputs
     assert sorted(control) == sorted(own) and all(own[clip] != control[clip] for clip in CLIPS)
 
 
+def test_unseen_clips_are_made_beside_the_others_and_take_their_foreign_tokens_from_each_other(
+    small: Experiment, inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    more = small.model_copy(update={"evaluation": small.evaluation.model_copy(update={"unseen_clips": 2})})
+    for row in ("base", "control"):
+        without = synthesize(small, inputs, row, "0", tmp_path / row)
+        both = synthesize(more, inputs, row, "0", tmp_path / f"{row}-unseen")
+        assert {clip: both[clip] for clip in CLIPS} == without, "the main list does not change with the unseen one"
+        assert sorted(both) == sorted([*CLIPS, *UNSEEN])
+    anchor = make_anchor(more, inputs, "ground_truth", tmp_path / "truth")
+    assert sorted(anchor) == sorted([*CLIPS, *UNSEEN])
+
+
 def with_prompt(p: Experiment, seconds: float | None) -> Experiment:
     prompt = None if seconds is None else Prompt(seconds=seconds)
     return p.model_copy(update={"evaluation": p.evaluation.model_copy(update={"prompt": prompt})})
@@ -128,7 +142,7 @@ def test_speech_goes_on_from_its_speakers_prompt_and_only_what_follows_is_kept(
     alone = synthesize(with_prompt(small, None), inputs, "base", "0", tmp_path / "alone")
     assert "no prompt" not in capsys.readouterr().err
     prompted = synthesize(with_prompt(small, 0.6), inputs, "base", "0", tmp_path / "prompted")
-    assert "base: 1 of 3 utterances have no prompt" in capsys.readouterr().err
+    assert "base speech: 1 of 3 utterances have no prompt" in capsys.readouterr().err
     assert {clip for clip in CLIPS if alone[clip] != prompted[clip]} == {"queen_a", "queen_b"}
     for clip in CLIPS:
         lengths = {len(files.read(tmp_path / name / f"{clip}.flac")[0]) for name in ("alone", "prompted")}

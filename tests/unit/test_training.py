@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 from agrepa.alignment import supervision
 from agrepa.alignment.bit_c import BiTC
 from agrepa.artifacts.files import load_tensors, write_json
-from agrepa.data.noise import draw
+from agrepa.data.noise import clip_noise, draw
 from agrepa.errors import AgrepaError, ArtifactError
 from agrepa.job import State
 from agrepa.model.backbone import build
@@ -34,6 +34,7 @@ def train_warmup(settings_of, features, codebooks):
             state=State(folder / "state", "test"),
             checkpoint=folder / "warmup.safetensors",
             log=folder / "log.parquet",
+            validation=folder / "validation.parquet",
             snapshots=folder / "snapshots",
         )
         return folder / "warmup.safetensors"
@@ -56,6 +57,7 @@ def train_arm(settings_of, features):
             state=State(folder / f"state-{name}", "test"),
             checkpoint=folder / f"{name}.safetensors",
             log=folder / f"{name}.parquet",
+            validation=folder / f"{name}-validation.parquet",
         )
         return folder / f"{name}.safetensors"
 
@@ -117,6 +119,26 @@ def interface(backbone, dataset, p, clip):
     return states[0].mean(1)
 
 
+def test_validation_losses_are_kept_clip_by_clip(small, settings_of, dataset, train_warmup, tmp_path):
+    p = settings_of(WarmupSettings, small)
+    backbone = build(p.model, p.mel.bands, VOCABULARIES, noise_scale=p.flow.noise_scale)
+    backbone = checkpoint.load_average(train_warmup(small, tmp_path), backbone, "backbone.")
+    table = pd.read_parquet(tmp_path / "validation.parquet")
+    assert table.columns.tolist() == ["clip", "domain", "family", "listing", "loss"]
+    assert table["clip"].tolist() == [f"clip_{i}" for i in range(16, 24)], "in the manifest's order"
+    assert table.listing.tolist() == ["main", "", "main", "", "main", "", "unseen", ""]
+    batch = dataset.batch(["clip_19"])
+    eps, losses = clip_noise(batch, p.flow.noise_scale, p.seed, "validation"), []
+    for time in p.training.validation_times:
+        with torch.no_grad():
+            found = backbone((1 - time) * eps + time * batch.mel, torch.tensor([time]), batch.condition, batch.mask)
+        losses.append((found - (batch.mel - eps)).square().mean().item())
+    assert table.loss[3] == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+    log = pd.read_parquet(tmp_path / "log.parquet").set_index(["series", "step"]).value
+    for domain, part in table.groupby("domain"):
+        assert part.loss.mean() == pytest.approx(log[f"validation_flow_{domain}", 8]), "those of the moving average"
+
+
 def test_learning_rate_rises_then_falls_to_zero(small):
     rates = [learning_rate(small.training, step) for step in range(13)]
     assert rates[:2] == pytest.approx([small.training.learning_rate / 2, small.training.learning_rate])
@@ -148,7 +170,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(small, train_warmup, tmp_path, m
     restore()
     assert checkpoint.meta(killed / "state" / "checkpoint.safetensors")["step"] == 4
     train_warmup(small, killed)
-    for name in ("warmup.safetensors", "log.parquet", "snapshots/0.safetensors", "snapshots/8.safetensors"):
+    for name in ("warmup.safetensors", "log.parquet", "validation.parquet", "snapshots/0.safetensors", "snapshots/8.safetensors"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
     assert (killed / "state").exists(), "the state is left until the outputs are in their place"
 

@@ -24,8 +24,18 @@ from agrepa.params.stages import Settings
 from agrepa.tokens.codebook import Codebook
 
 FRAME = 320
-CODES = {"queen_a": [3, 3, 1, 0], "queen_b": [2, 1, 2, 1], "ufoai_a": [1, 1, 1, 2]}  # of each clip, as the recordings have them
-MADE = {"queen_a": [3, 1, 1, 0], "queen_b": [2, 1, 0, 1], "ufoai_a": [0, 1, 2, 3]}  # as the generated audio has them
+CODES = {
+    "queen_a": [3, 3, 1, 0],
+    "queen_b": [2, 1, 2, 1],
+    "queen_z": [3, 0],
+    "ufoai_a": [1, 1, 1, 2],
+}  # of each clip, as the recordings have them
+MADE = {
+    "queen_a": [3, 1, 1, 0],
+    "queen_b": [2, 1, 0, 1],
+    "queen_z": [3, 1],
+    "ufoai_a": [0, 1, 2, 3],
+}  # as the generated audio has them
 
 
 @pytest.mark.parametrize(
@@ -59,7 +69,9 @@ def row(tmp_path: Path, demo: Experiment, monkeypatch: pytest.MonkeyPatch) -> Pa
 
     monkeypatch.setattr(extract, "load", load)
     monkeypatch.setattr(extract, "encode_folder", encode)
-    rows = [{"id": clip, "domain": "speech" if clip < "r" else "audio", "family": clip[0]} for clip in CODES]
+    listing = {"queen_a": "main", "queen_b": "main", "queen_z": "unseen", "ufoai_a": ""}
+    domains = {clip: "speech" if clip < "r" else "audio" for clip in CODES}
+    rows = [{"id": clip, "domain": domains[clip], "family": clip[0], "listing": listing[clip]} for clip in CODES]
     write_table(tmp_path / "manifest.parquet", pd.DataFrame(rows).reindex(columns=list(COLUMNS)))
     for clip, codes in MADE.items():
         wave = np.repeat(np.array(codes, np.float32) / 10, FRAME)
@@ -91,15 +103,17 @@ def test_generated_audio_is_compared_with_the_tokens_of_its_clip(demo: Experimen
     score(demo, row)
     table = read_table(row / "units.parquet")
     assert table.to_dict("list") == {
-        "clip": ["ufoai_a", "queen_a", "queen_b"],
-        "family": ["u", "q", "q"],
-        "domain": ["audio", "speech", "speech"],
-        "errors": [2, 0, 1],
-        "units": [2, 3, 4],
+        "clip": ["ufoai_a", "queen_a", "queen_b", "queen_z"],
+        "family": ["u", "q", "q", "q"],
+        "domain": ["audio", "speech", "speech", "speech"],
+        "listing": ["", "main", "main", "unseen"],
+        "errors": [2, 0, 1, 1],
+        "units": [2, 3, 4, 2],
     }
     found = read_json(row / "units.json")
     assert found["speech_uer"]["value"] == pytest.approx(100 / 7) and found["audio_uer"]["value"] == 100
     assert (found["speech_uer"]["n"], found["audio_uer"]["n"]) == (2, 1)
+    assert (found["speech_uer_unseen"]["n"], found["speech_uer_unseen"]["value"]) == (1, 50)
 
 
 def test_codebooks_may_come_in_any_order_and_both_must_be_there(demo: Experiment, row: Path) -> None:

@@ -18,6 +18,7 @@ from agrepa.corpora import queen
 from agrepa.corpora.manifest import COLUMNS
 from agrepa.corpora.queen_resources import Resources
 from agrepa.errors import AgrepaError, ArtifactError, CorpusError
+from agrepa.evaluation.statistics import ratio
 from agrepa.evaluation.transcriber import SAMPLE_RATE, Transcriber
 from agrepa.evaluation.wer import Errors, count_errors, listed_speech, normalise, run
 from agrepa.params import Experiment
@@ -110,9 +111,10 @@ def test_refuses_another_wheel(archive: Callable[[str], Path], demo: Experiment)
 
 
 def manifest(path: Path, texts: dict[str, str]) -> pd.DataFrame:
+    """Clips of the main list, but that ``queen_z`` is an unseen one, and a sound."""
+    shared = {"corpus": "queen", "domain": "speech", "split": "test", "speaker": "sec", "family": "sec"}
     rows = [
-        {"id": clip, "corpus": "queen", "domain": "speech", "split": "test", "text": text, "speaker": "sec", "family": "sec"}
-        for clip, text in texts.items()
+        shared | {"id": clip, "text": text, "listing": "unseen" if clip == "queen_z" else "main"} for clip, text in texts.items()
     ]
     rows.append({"id": "sonic_pi_bell", "corpus": "sonic_pi", "domain": "audio", "split": "test", "text": "", "family": "bell"})
     table = pd.DataFrame(rows).reindex(columns=list(COLUMNS)).fillna("")
@@ -121,9 +123,9 @@ def manifest(path: Path, texts: dict[str, str]) -> pd.DataFrame:
 
 
 def test_a_row_is_scored_clip_by_clip(tmp_path: Path, recording: Callable, archive: Callable, demo: Experiment) -> None:
-    texts = {"queen_1": EMOTIONS[1], "queen_2": SECRETARY[1].replace("secretary", "king"), "queen_3": "not synthesised"}
-    manifest(tmp_path / "manifest.parquet", texts)
-    for clip, (name, _) in zip(texts, (EMOTIONS, SECRETARY), strict=False):
+    texts = {"queen_z": EMOTIONS[1] + " Indeed.", "queen_1": EMOTIONS[1], "queen_2": SECRETARY[1].replace("secretary", "king")}
+    manifest(tmp_path / "manifest.parquet", texts | {"queen_3": "not synthesised"})
+    for clip, (name, _) in zip(texts, (EMOTIONS, EMOTIONS, SECRETARY), strict=True):
         files.write_flac(tmp_path / "audio" / f"{clip}.flac", recording(name), demo.corpora.sample_rate)
     files.write_flac(tmp_path / "audio" / "sonic_pi_bell.flac", np.ones(900, np.float32) * 0.1, demo.corpora.sample_rate)
     out, utterances = tmp_path / "wer.json", tmp_path / "wer.parquet"
@@ -136,17 +138,23 @@ def test_a_row_is_scored_clip_by_clip(tmp_path: Path, recording: Callable, archi
         utterances=utterances,
     )
     scores, table = read_json(out), read_table(utterances)
-    assert list(table["clip"]) == ["queen_1", "queen_2"]
-    assert list(table.word_errors) == [0, 1]
-    assert list(table.words) == [9, 9]
+    assert list(table["clip"]) == ["queen_1", "queen_2", "queen_z"], "the main list first"
+    assert list(table.listing) == ["main", "main", "unseen"]
+    assert list(table.word_errors) == [0, 1, 1]
+    assert list(table.words) == [9, 9, 10]
     assert table.reference[1] == "I was going to give it to the king..."
     assert table.hypothesis[1] == "I was going to give it to the secretary."
     wer = scores["speech_wer"]
     assert (wer["value"], wer["n"], wer["unit"]) == (pytest.approx(100 / 18), 2, "clip")
-    assert wer["low"] == 0
-    assert wer["high"] == pytest.approx(100 / 9)
+    expected = ratio([0, 1], [9, 9], ["sec", "sec"]).scaled(100).interval(positive=True)
+    assert (wer["low"], wer["high"]) == pytest.approx((expected.low, expected.high))
     assert wer["revision"].startswith("1a5afae0")
-    assert scores["speech_cer"]["value"] == pytest.approx(100 * table.char_errors.sum() / table.chars.sum())
+    main = table[:2]
+    assert scores["speech_cer"]["value"] == pytest.approx(100 * main.char_errors.sum() / main.chars.sum())
+    assert scores["speech_wer_utterance"]["value"] == pytest.approx(100 * (0 / 9 + 1 / 9) / 2)
+    unseen = scores["speech_wer_unseen"]
+    assert (unseen["value"], unseen["n"], unseen["low"]) == (10, 1, None)
+    assert sorted(scores) == ["speech_cer", "speech_cer_unseen", "speech_wer", "speech_wer_unseen", "speech_wer_utterance"]
 
 
 def test_a_hole_in_the_evaluation_list_is_an_error(tmp_path: Path) -> None:
@@ -157,15 +165,19 @@ def test_a_hole_in_the_evaluation_list_is_an_error(tmp_path: Path) -> None:
         listed_speech(table, "test", tmp_path)
     (tmp_path / "queen_2.flac").touch()
     assert listed_speech(table, "test", tmp_path) == ["queen_1", "queen_2", "queen_3"]
+    table = manifest(tmp_path / "manifest.parquet", {"queen_z": "z", "queen_1": "a", "queen_2": "b", "queen_3": "c"})
+    (tmp_path / "queen_z.flac").touch()
+    assert listed_speech(table, "test", tmp_path) == ["queen_1", "queen_2", "queen_3", "queen_z"]
     (tmp_path / "queen_9.flac").touch()
     with pytest.raises(ArtifactError, match=r"queen_9\.flac is not in the manifest"):
         listed_speech(table, "test", tmp_path)
 
 
-def test_no_speech_is_an_error(tmp_path: Path) -> None:
-    table = manifest(tmp_path / "manifest.parquet", {"queen_1": "a"})
-    (tmp_path / "sonic_pi_bell.flac").touch()
-    with pytest.raises(ArtifactError, match="holds no speech clip"):
+def test_no_speech_of_the_main_list_is_an_error(tmp_path: Path) -> None:
+    table = manifest(tmp_path / "manifest.parquet", {"queen_1": "a", "queen_z": "z"})
+    for clip in ("sonic_pi_bell", "queen_z"):
+        (tmp_path / f"{clip}.flac").touch()
+    with pytest.raises(ArtifactError, match="holds no speech clip of the main list"):
         listed_speech(table, "test", tmp_path)
 
 

@@ -26,8 +26,8 @@ class Clip:
         file: what its corpus finds the recording by: a path within the archive or on disk.
         start: where the clip starts in the recording, in seconds.
         seconds: how long it is by the header; decoding may tell another length.
-        family: what is left out as one where intervals are taken: the speaker of speech, the origin of a sound. It stays
-            within one split, but for speakers of main lists, which are in the training split too.
+        family: what is left out as one when intervals are made, and stays within one split but for speech on main lists: the
+            speaker of speech, the origin of a sound.
         parts: hashes of the recordings that it is made of.
         listing: of evaluated speech, whether it is of the main list, by utterance, or of speakers that training never hears.
         fixed: its split was given by a person, so it is never dropped in favour of another split.

@@ -69,7 +69,10 @@ def kernel_distance(clips: list[Floats], families: Sequence[str], reference: Ref
     Raises ArtifactError when there are fewer than three clips.
     """
     if len(clips) < 3:
-        raise ArtifactError(f"a kernel distance needs at least 3 clips of each domain, not {len(clips)}: raise evaluation")
+        raise ArtifactError(
+            f"a kernel distance needs at least 3 clips of each domain, not {len(clips)}: raise evaluation.speech_clips and "
+            "audio_clips"
+        )
     own, pairs = reference.between(clips, clips)
     to_real = reference.between(clips, [reference.frames])[0][:, 0]
     sizes = np.array([len(clip) for clip in clips])

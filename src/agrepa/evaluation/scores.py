@@ -164,8 +164,14 @@ def ratio_estimate(metric: str, files: list[Measured]) -> tuple[Estimate, list[s
 
 
 def distance_estimate(metric: str, files: list[Measured]) -> tuple[Estimate, list[str]]:
-    """A distance of a row, a value of each seed, and the hash of its clips. All rows and seeds leave out the same clips."""
+    """A distance of a row, a value of each seed, and the hash of its clips. All rows and seeds leave out the same clips.
+
+    Raises ArtifactError when the seeds have different clips.
+    """
     entries = [measured.entries[metric] for measured in files]
+    for measured, entry in zip(files, entries, strict=True):
+        if entry["clips"] != entries[0]["clips"]:
+            raise ArtifactError(f"{measured.path} has other clips than {files[0].path}: run the stages of both again")
     found = Estimate(
         np.array([entry["value"] for entry in entries]),
         np.array([entry["deviations"] for entry in entries]),

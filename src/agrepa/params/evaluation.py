@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from agrepa.params.audio import Vocoder
 from agrepa.params.base import Count, Evaluated, Filled, Fraction, Name, Nonnegative, Positive, Strict, Whole
@@ -53,7 +53,10 @@ class Frechet(Strict):
 
 
 class Evaluation(Strict):
-    """All rows, anchors and arms, are made of the same clips: the first of each list of the split."""
+    """All rows, anchors and arms, are made of the same clips: the first of each list of the split.
+
+    Of the unseen list there are none or two at least, because the control gives a clip another one's tokens.
+    """
 
     split: Evaluated
     speech_clips: EvaluatedClips
@@ -65,3 +68,10 @@ class Evaluation(Strict):
     judge: Judge
     mos: Mos
     frechet: Frechet
+
+    @field_validator("unseen_clips")
+    @classmethod
+    def _has_another(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("one clip has no other whose tokens the control could be given: take more, or 0 for none")
+        return value

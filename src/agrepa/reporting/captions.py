@@ -31,12 +31,13 @@ def caption(p: TablesSettings, name: str) -> str:
 
 
 def _layers(p: TablesSettings) -> str:
+    teachers = "standardised over the training clips" if p.teachers.standardised else "as they are"
     return (
         f"Layers count from 1 of {p.depth} (paper: of {DEPTH}); token configuration {p.tokens.config}, here and in the "
         f"paper's values{second_streams(p)}. Cos-SEM and Cos-EVT: LASP against the semantic and the acoustic teacher. FoG-A: "
         "relative change of the velocity when the layer is skipped. Brackets: 95 % bootstrap interval over clips; n: clips. "
         "Floors of LASP: the cosine of the mean teacher vector of training with each clip's, and LASP against another clip's "
-        f"vector; teachers' vectors {'standardised over the training clips' if p.teachers.standardised else 'as they are'}."
+        f"teacher vector; teachers' vectors {teachers}."
     )
 
 
