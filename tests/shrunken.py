@@ -42,7 +42,7 @@ SHRUNK: dict[str, Any] = {
     },
     "probes": {
         "bootstrap": 50,
-        "fog_a": {"clips": 3, "times": [0.2, 0.8], "trend_clips": 2},
+        "fog_a": {"clips": 3, "times": [0.2, 0.8], "control_times": [0.2], "trend_clips": 2},
         "lasp": {"clips": 3, "times": [0.2, 0.8]},
         "gradient_norm": {"clips": 3, "times": [0.5]},
     },

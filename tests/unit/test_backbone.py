@@ -2,9 +2,11 @@
 
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 import agrepa.model
 from agrepa import selection
@@ -17,6 +19,7 @@ from agrepa.model.backbone import Backbone, Preconditioned, build, pool
 from agrepa.params.stages import ArmSettings, FogASettings, FogATrendSettings, SelectSettings, WarmupSettings
 from agrepa.probes import fog_a as probe
 from agrepa.probes import fog_a_trend
+from agrepa.probes.controls import mean_of_frames, update_size
 from agrepa.tokens.sequence import vocabularies
 from agrepa.training import arm, warmup
 from agrepa.training.checkpoint import load_average
@@ -150,7 +153,9 @@ def two_lines(tmp_path, monkeypatch, small):
 
 def test_a_second_backbone_goes_through_the_whole_method(two_lines, settings_of, features, codebooks, tmp_path):
     sources, targets = features["sources"], features["targets"]
-    probes = two_lines.probes.model_copy(update={"fog_a": two_lines.probes.fog_a.model_copy(update={"clips": 3})})
+    probes = two_lines.probes.model_copy(
+        update={"fog_a": two_lines.probes.fog_a.model_copy(update={"clips": 3, "trend_clips": 3})}
+    )
     experiment = two_lines.model_copy(update={"probes": probes})
     p = settings_of(WarmupSettings, experiment)
     start, snapshots = tmp_path / "warmup.safetensors", tmp_path / "snapshots"
@@ -164,12 +169,24 @@ def test_a_second_backbone_goes_through_the_whole_method(two_lines, settings_of,
 
     measured = tmp_path / "fog_a.json"
     probe.run(settings_of(FogASettings, experiment), warmup=start, **sources, out=measured)
-    scores = read_json(measured)["domains"]["speech"]["score"]
-    assert len(scores) == 4
-    assert min(scores) > 0
+    speech = read_json(measured)["domains"]["speech"]
+    scores, controls = speech["score"], speech["controls"]
+    for numbers in (scores, controls["update_size"]["score"], controls["mean_ablation"]["score"]):
+        assert len(numbers) == 4
+        assert min(numbers) > 0
+    assert controls["times"] == experiment.probes.fog_a.control_times
+    same = [np.mean([line[speech["times"].index(t)] for t in controls["times"]]) for line in speech["by_time"]]
+    expected = spearmanr(same, controls["mean_ablation"]["score"]).statistic
+    found = {tuple(pair["between"]): pair["value"] for pair in controls["correlations"]}
+    assert found["fog_a", "mean_ablation"] == pytest.approx(expected)
     trend = settings_of(FogATrendSettings, experiment)
     fog_a_trend.run(trend, snapshots=snapshots, **sources, out=tmp_path / "trend.parquet")
-    assert sorted(pd.read_parquet(tmp_path / "trend.parquet").step.unique()) == [0, 4, 8]
+    trended = pd.read_parquet(tmp_path / "trend.parquet")
+    assert sorted(trended.step.unique()) == [4, 8]
+    audio = trended[trended.domain == "audio"].set_index("step")
+    expected = spearmanr(audio.score[4], audio.score[8]).statistic
+    assert audio.rank_correlation[8].tolist() == pytest.approx([expected] * 4)
+    assert audio.rank_correlation[4].isna().all()
 
     chosen, trained = tmp_path / "selection.json", tmp_path / "arm.safetensors"
     selection.run(settings_of(SelectSettings, experiment, arm="ag_repa"), arm="ag_repa", probe=[measured], out=chosen)
@@ -209,3 +226,72 @@ def test_a_backbone_without_a_short_cut_is_ablated_by_its_definition(two_lines, 
         del network.down[1].forward
         expected = relative_change(without, network(*arguments), batch.mask, "l2")
     assert torch.allclose(found[1], expected, atol=1e-6)
+
+
+def frames(lengths, f):
+    """The valid frames of all clips, one after another."""
+    return torch.cat([f[i, :length] for i, length in enumerate(lengths)])
+
+
+@torch.no_grad()
+def test_a_mean_ablated_layer_adds_the_mean_of_what_it_adds(model, inputs):
+    x, t, c, mask = inputs
+    found = fog_a(model, *inputs, replace=mean_of_frames(mask))
+    for k in range(5):
+        h, time, _ = model.embed(x, t, c, mask)
+        for layer, block in enumerate(model.blocks):
+            f = block(h, time, mask)
+            h = h + (frames([12, 9, 5], f).mean(0) if layer == k else f)
+        full, gated = model(*inputs), model.readout(h, time)
+        for i, length in enumerate([12, 9, 5]):
+            naive = (gated - full)[i, :length].norm() / full[i, :length].norm()
+            assert float(found[k, i]) == pytest.approx(float(naive), rel=1e-4)
+    assert not torch.allclose(found, fog_a(model, *inputs), rtol=0.05)
+
+
+@torch.no_grad()
+def test_the_short_cut_replaces_what_a_hook_on_the_unit_replaces(model, inputs):
+    replace = mean_of_frames(inputs[3])
+    whole = Preconditioned(model, 0.5).eval()
+    for backbone in (model, whole):
+        shared, defined = list(backbone.ablated(*inputs, replace)), list(Backbone.ablated(backbone, *inputs, replace))
+        for fast, slow in zip(shared, defined, strict=True):
+            assert torch.allclose(fast[inputs[3]], slow[inputs[3]], atol=1e-5)
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+@torch.no_grad()
+def test_the_first_layer_updates_what_enters_the_blocks_and_not_the_token_interface(model, inputs):
+    states = {}
+    model(*inputs, states=states)
+    states[0] = model.embed(*inputs)[0]
+    for layer, (base, f) in enumerate(model.updates(*inputs), 1):
+        assert torch.allclose(base, states[layer - 1], atol=1e-5)
+        assert torch.allclose(f, states[layer] - states[layer - 1], atol=1e-5)
+    sizes = update_size(model, *inputs)
+    for layer in range(1, 6):
+        for i, length in enumerate([12, 9, 5]):
+            before, after = states[layer - 1][i, :length], states[layer][i, :length]
+            assert float(sizes[layer - 1, i]) == pytest.approx(float((after - before).norm() / before.norm()), rel=1e-4)
+
+
+@torch.no_grad()
+def test_controls_of_a_backbone_with_skips_are_those_of_its_gates(two_lines, settings_of, features):
+    p = settings_of(WarmupSettings, two_lines)
+    network = build(p.model, p.mel.bands, vocabularies(p.tokens), noise_scale=p.flow.noise_scale).eval()
+    batch = Dataset(p, **features["sources"]).batch(["clip_16", "clip_18"])
+    arguments = batch.mel, torch.tensor([0.3, 0.7]), batch.condition, batch.mask
+    states, sizes = {}, update_size(network, *arguments)
+    velocity = network(*arguments, states=states)
+    nothing = list(network.ablated(*arguments, torch.zeros_like))
+    for layer in range(1, network.depth + 1):
+        gates, without = torch.ones(network.depth), {}
+        gates[layer - 1] = 0
+        gated = network(*arguments, gates=gates, states=without)
+        assert torch.allclose(nothing[layer], gated, atol=1e-6)
+        for i, length in enumerate(batch.mask.sum(1).tolist()):
+            base = without[layer][i, :length]
+            assert float(sizes[layer - 1, i]) == pytest.approx(
+                float((states[layer][i, :length] - base).norm() / base.norm()), rel=1e-4
+            )
+    assert torch.equal(nothing[0], velocity)

@@ -38,7 +38,8 @@ def gathered(p: Experiment, folder: Path, logs: list[tuple[str, int]]) -> Path:
     for arm in ("base", "repa_l8"):
         write_json(folder / f"{arm}.json", {"arm": arm, "depth": 12})
     write_json(folder / "probe.json", {"probe": "fog_a", "domains": {}})
-    write_table(folder / "trend.parquet", pd.DataFrame({"step": [2, 0], "domain": "speech", "layer": 1, "score": [0.25, 0.5]}))
+    trend = {"step": [2, 0], "domain": "speech", "layer": 1, "score": [0.25, 0.5], "rank_correlation": [0.75, float("nan")]}
+    write_table(folder / "trend.parquet", pd.DataFrame(trend))
     out = folder / "out"
     out.mkdir()
     collect.run(
@@ -68,7 +69,8 @@ def test_collect_writes_curves_in_the_order_of_the_experiment(tmp_path: Path, sm
         "warmup,0,10,train_flow,0.333333",
     ]
     assert [line.split(",")[:2] for line in curves[6::5]] == [["base", "0"], ["base", "1"], ["repa_l8", "0"], ["repa_l8", "1"]]
-    assert (out / "fog_a_trend.csv").read_text() == "step,domain,layer,score\n0,speech,1,0.5\n2,speech,1,0.25\n"
+    trend = (out / "fog_a_trend.csv").read_text()
+    assert trend == "step,domain,layer,score,rank_correlation\n0,speech,1,0.5,\n2,speech,1,0.25,0.75\n"
     assert read_json(out / "selections" / "base.json") == {"arm": "base", "depth": 12}
     assert [path.name for path in (out / "probes").iterdir()] == ["fog_a.json"]
     # One column a run, mean over its seeds.

@@ -1,4 +1,4 @@
-"""Probes: gradient norm against autograd, LASP against its definition and its floors, and the summary of scores."""
+"""Probes: gradient norm against autograd, LASP against its definition and floors, FoG-A's controls and trend, summaries."""
 
 import dataclasses
 
@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from scipy.stats import spearmanr
 
 from agrepa.alignment.bit_c import BiTC
 from agrepa.artifacts.files import read_json
@@ -17,9 +18,11 @@ from agrepa.flow.loss import flow_matching_loss
 from agrepa.flow.path import velocity
 from agrepa.model.backbone import build
 from agrepa.params.stages import LaspSettings
+from agrepa.probes import fog_a_trend
+from agrepa.probes.controls import PAIRS, compare
 from agrepa.probes.gradient_norm import gradient_norm
 from agrepa.probes.lasp import floors, lasp, run
-from agrepa.probes.measurement import Place, Scores, summarise
+from agrepa.probes.measurement import Place, Scores, rank_correlation, summarise
 from agrepa.tokens.sequence import vocabularies
 
 
@@ -113,3 +116,51 @@ def test_the_floors_of_a_run_are_the_mean_teacher_and_the_next_clips_vector(smal
                 place = Place(domain, 0, batch, eps, (1 - time) * eps + time * batch.mel, t)
                 shuffled.append(lasp(backbone, bit_c, place, teacher[other])[:, 0])
         assert written[domain]["floors"]["shuffled"] == pytest.approx(torch.stack(shuffled).mean(0).tolist(), abs=1e-5)
+
+
+def test_rank_correlations_are_spearmans_and_there_is_none_with_what_is_constant():
+    rng = np.random.default_rng(3)
+    a, b = rng.integers(0, 5, (7, 4)), rng.standard_normal((7, 4))
+    expected = [spearmanr(a[:, i], b[:, i]).statistic for i in range(4)]
+    assert np.allclose(rank_correlation(a, b), expected, atol=1e-12)
+    assert float(rank_correlation(np.array([1.0, 2, 3, 4]), np.array([10.0, 30, 20, 40]))) == pytest.approx(0.8)
+    assert np.isnan(rank_correlation(np.zeros(4), b[:4, 0]))
+
+
+def test_controls_are_compared_over_layers_with_intervals_over_clips():
+    layers = np.array([8.0, 1, 4, 2])[:, None, None] * np.ones((4, 2, 6))
+    other = np.array([3.0, 2, 4, 1])[:, None, None] * np.ones((4, 2, 6))
+    noisy = Scores(other + np.random.default_rng(0).normal(0, 2, other.shape), [f"s{i}" for i in range(6)])
+    scores = {"fog_a": Scores(layers, noisy.families), "update_size": Scores(other, noisy.families), "mean_ablation": noisy}
+    found = compare(scores, [0.2, 0.8], 300, 0)
+    pairs = {tuple(pair["between"]): pair for pair in found["correlations"]}
+    # Ranks of FoG-A 4 1 3 2 and of the size 3 2 4 1: differences 1, -1, -1, 1; 1 - 6 * 4 / (4 * 15).
+    assert pairs["fog_a", "update_size"] == {
+        "between": ["fog_a", "update_size"],
+        **dict.fromkeys(("value", "low", "high"), pytest.approx(0.6)),
+    }
+    assert pairs["fog_a", "depth"]["value"] == pytest.approx(spearmanr([8, 1, 4, 2], [1, 2, 3, 4]).statistic)
+    assert pairs["update_size", "depth"]["value"] == pytest.approx(spearmanr([3, 2, 4, 1], [1, 2, 3, 4]).statistic)
+    mean, own = noisy.values.mean((1, 2)), pairs["fog_a", "mean_ablation"]
+    assert own["value"] == pytest.approx(spearmanr([8, 1, 4, 2], mean).statistic)
+    assert own["low"] < own["high"]
+    assert found["mean_ablation"]["score"] == pytest.approx(mean.tolist())
+    assert list(pairs) == list(PAIRS)
+
+
+def test_controls_of_layers_that_all_score_the_same_have_no_rank_correlation():
+    flat, clips = Scores(np.zeros((3, 1, 2)), ["a", "b"]), Scores(np.arange(6.0).reshape(3, 1, 2), ["a", "b"])
+    first = compare({"fog_a": flat, "update_size": clips, "mean_ablation": clips}, [0.5], 20, 0)["correlations"]
+    assert [pair["value"] for pair in first] == [None, None, None, 1.0, 1.0]
+    assert first[0]["low"] is None
+
+
+def test_a_trend_has_the_rank_correlation_of_successive_snapshots():
+    steps = {0: [0.0, 0, 0, 0], 100: [1.0, 2, 3, 4], 200: [1.0, 3, 2, 4], 300: [4.0, 3, 2, 1]}
+    found = fog_a_trend.table({step: {"speech": np.array(s), "audio": np.array(s)} for step, s in steps.items()})
+    assert list(found) == ["step", "domain", "layer", "score", "rank_correlation"]
+    assert found.score.tolist() == [v for s in steps.values() for v in (*s, *s)]
+    audio = found[found.domain == "audio"]
+    assert audio[audio.step <= 100].rank_correlation.isna().all(), "all layers tie in the first"
+    assert audio[audio.step == 200].rank_correlation.tolist() == pytest.approx([0.8] * 4)
+    assert audio[audio.step == 300].rank_correlation.tolist() == pytest.approx([-0.8] * 4)

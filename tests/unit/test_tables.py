@@ -18,6 +18,7 @@ from agrepa.params import Experiment
 from agrepa.params.stages import Settings
 from agrepa.pipeline import keys
 from agrepa.reporting import captions, layout, tables
+from agrepa.reporting.collected import settling
 from agrepa.reporting.metrics import distances, metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +51,10 @@ SCORE_COLUMNS = [
     "difference_p",
     "card",
 ]
+
+
+CORRELATIONS = [("fog_a", control) for control in ("update_size", "mean_ablation", "depth")]
+CORRELATIONS += [("update_size", "depth"), ("mean_ablation", "depth")]
 
 
 def settings(experiment: Experiment, stage: str, **wildcards: str) -> Settings:
@@ -89,6 +94,10 @@ def made_probe(name: str, rng: np.random.Generator) -> dict[str, object]:
             "high": (score * 1.15).tolist(), "by_time": by_time.tolist(), "clips": 24, "ranking": ranking,
             "top_k_stability": [0.97 if layer in ranking[:2] else 0.8 if layer == ranking[2] else 0.05 for layer in depth],
         }  # fmt: skip
+        if name == "fog_a":
+            found = zip(CORRELATIONS, (0.875 - number / 2, 0.5, None, -0.25, -0.5), strict=True)
+            pairs = [{"between": list(pair), "value": v, "low": v and v - 0.125, "high": v and v + 0.0625} for pair, v in found]
+            domains[domain]["controls"] = {"times": [0.2, 0.8], "correlations": pairs}
     return {"probe": name, "definition": "made up", "domains": domains}
 
 
@@ -106,11 +115,14 @@ def write_collected(folder: Path) -> Path:
         data = {"arm": arm, "strategy": strategy, "depth": DEPTH, "domains": {"speech": part, "audio": part}}
         (folder / "selections" / f"{arm}.json").write_text(json.dumps(data))
     steps = [0, 100, 200, 300, 400]
+    agreement = {"speech": [None, None, 0.7, 0.85, 0.75], "audio": [None, None, 0.7, 0.75, 0.8]}
     lines = [
-        (step, domain, layer, (0.3 / layer + 0.1 * (layer in (1, 2, 7))) * step / 400 + (0.01 * rng.random() if step else 0))
+        (step, domain, layer, (0.3 / layer + 0.1 * (layer in (1, 2, 7))) * step / 400 + (0.01 * rng.random() if step else 0),
+         agreement[domain][step // 100])
         for step in steps for domain in ("speech", "audio") for layer in range(1, DEPTH + 1)
     ]  # fmt: skip
-    pd.DataFrame(lines, columns=["step", "domain", "layer", "score"]).to_csv(folder / "fog_a_trend.csv", index=False)
+    columns = ["step", "domain", "layer", "score", "rank_correlation"]
+    pd.DataFrame(lines, columns=columns).to_csv(folder / "fog_a_trend.csv", index=False)
     _write_curves(folder, rng)
     _write_listening(folder / "listening", rng)
     return folder
@@ -174,6 +186,7 @@ def make(experiment: Experiment, collected: Path, out: Path) -> None:
         settings(experiment, "tables"),
         scores=collected / "scores.csv",
         probes=collected / "probes",
+        trend=collected / "fog_a_trend.csv",
         selections=collected / "selections",
         paper=PAPER,
         out=out,
@@ -271,6 +284,44 @@ def test_table1_takes_the_papers_config_a_when_the_experiment_has_it(demo: Exper
     assert list(table[table.measure == "FoG-A speech"].paper_layer) == [1, 9, 5]
 
 
+def test_table1_holds_fog_a_against_its_controls(written: Path) -> None:
+    table = tables.read_frame(written / "table1.controls.csv")
+    assert list(table) == ["domain", "first", "second", "rank_correlation", "low", "high", "layers", "n"]
+    assert list(zip(table["first"], table["second"], strict=True)) == CORRELATIONS * 2
+    assert set(table.layers) == {DEPTH}
+    text, tex = ((written / f"table1.{kind}").read_text() for kind in ("md", "tex"))
+    assert "## Does FoG-A say more than the size of an update?" in text
+    header = (
+        "| domain | FoG-A with size of the update | FoG-A with mean-ablation | FoG-A with depth | size of the update with depth "
+    )
+    assert header + "| mean-ablation with depth | n (layers) | n (clips) |" in text
+    cells = ["+0.875 [0.750, 0.938]", "+0.500 [0.375, 0.562]", "-", "-0.250 [-0.375, -0.188]", "-0.500 [-0.625, -0.438]"]
+    assert f"| speech | {' | '.join(cells)} | 12 | 24 |" in text
+    assert f"audio & {' & '.join(['+0.375 [0.250, 0.438]', *cells[1:]])} & 12 & 24 " in tex
+    assert "Spearman's over layers, at t = 0.2, 0.8." in text
+
+
+def test_table1_says_whether_the_order_of_the_layers_had_settled(demo: Experiment, collected: Path, tmp_path: Path) -> None:
+    make(demo, collected, tmp_path / "out")
+    said = (
+        "settled from a rank correlation of 0.8: speech: not settled, rank correlation 0.75 of steps 300 and 400; "
+        "audio: settled, rank correlation 0.80 of steps 300 and 400."
+    )
+    for kind in ("md", "tex"):
+        assert said in (tmp_path / "out" / f"table1.{kind}").read_text()
+    trend = pd.read_csv(collected / "fog_a_trend.csv")
+    assert settling(trend[trend.step < 200], "speech", 0.8) == "unknown, the last two snapshots have no rank correlation"
+
+
+def test_a_fog_a_without_controls_is_named(demo: Experiment, collected: Path, tmp_path: Path) -> None:
+    path = collected / "probes" / "fog_a.json"
+    data = json.loads(path.read_text())
+    del data["domains"]["audio"]["controls"]
+    path.write_text(json.dumps(data))
+    with pytest.raises(ArtifactError, match=r"fog_a\.json lacks controls for audio: run the stage fog_a again"):
+        make(demo, collected, tmp_path / "out")
+
+
 def test_table3_gain_is_relative_to_base(written: Path) -> None:
     table = tables.read_frame(written / "table3.csv").set_index("method")
     assert list(table.index) == ["Base (no layer alignment)", "AG-REPA (FoG-A top-3)"]
@@ -292,7 +343,7 @@ def test_every_cell_of_table2_names_its_run_card(written: Path) -> None:
 def test_tables_are_the_same_bytes_every_time(demo: Experiment, collected: Path, written: Path, tmp_path: Path) -> None:
     make(demo, collected, tmp_path / "again")
     files = sorted(path.name for path in written.iterdir())
-    assert len(files) == 12
+    assert len(files) == 13
     assert all((written / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in files)
 
 

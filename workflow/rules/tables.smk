@@ -47,6 +47,7 @@ use rule stage as tables with:
         all_settled,
         scores=rules.scores.output.out,
         probes=rules.collect.output.probes_folder,
+        trend=rules.collect.output.trend_csv,
         selections=rules.collect.output.selections_folder,
         paper="results/paper",
     output:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agrepa.params.stages import CollectSettings
 
 CURVES = ["row", "seed", "step", "series", "value"]
-TREND = ["step", "domain", "layer", "score"]
+TREND = ["step", "domain", "layer", "score", "rank_correlation"]
 DIGITS = "%.6g"
 
 

@@ -5,6 +5,7 @@ FoG-A_k = E_{x, t, eps} ||v^{\\k} - v|| / (||v|| + e), where v^{\\k} is the velo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,6 +42,7 @@ def fog_a(
     mask: Tensor,
     norm: str = "l2",
     denominator: str = "velocity",
+    replace: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """FoG-A of every layer on one batch, ``[L, B]``.
 
@@ -49,8 +51,9 @@ def fog_a(
         x: x_t ``[B, T, M]``; t ``[B]``; mask ``[B, T]``.
         denominator: "velocity", or "network" for the part of it that the network made: of v = c_skip x_t + c_out F the c_out F,
             so that the ratio is ||F^{\\k} - F|| / ||F||.
+        replace: gives what the layer adds instead of f_l, of f_l ``[B, T, D]``; when absent it adds nothing, which is FoG-A.
     """
-    velocities = backbone.ablated(x, t, condition, mask)
+    velocities = backbone.ablated(x, t, condition, mask, replace)
     full = next(velocities)
     given = backbone.given(x, t) if denominator == "network" else None
     return torch.stack([relative_change(gated, full, mask, norm, given) for gated in velocities])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -55,23 +55,57 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def unit(self, layer: int) -> nn.Module:
-        """The module whose parameters are those of f_l, layers from 1."""
+        """The module that computes f_l, layers from 1: its output is f_l ``[B, T, D]``, and its parameters are those of f_l."""
         raise NotImplementedError
 
     def given(self, x: Tensor, t: Tensor) -> Tensor | None:
         """The part of the velocity that is there without any layer, ``[B, T, M]``; None where all of it is the network's."""
         return None
 
-    def ablated(self, x: Tensor, t: Tensor, condition: Condition, mask: Tensor) -> Iterator[Tensor]:
+    def updates(self, x: Tensor, t: Tensor, condition: Condition, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Of every layer the base path h_l - f_l that it adds to, and f_l, ``[B, T, D]`` each.
+
+        The base path is what h_l would be without the layer. It is not h_{l-1} where something else lies between two layers, as
+        a skip does in a U-shaped network, and not ``states[0]`` for the first.
+        """
+        states: dict[int, Tensor] = {}
+        added: dict[int, Tensor] = {}
+
+        def keep(layer: int, f: Tensor) -> None:
+            added[layer] = f
+
+        layers = range(1, self.depth + 1)
+        hooks = [self.unit(i).register_forward_hook(lambda _unit, _given, f, layer=i: keep(layer, f)) for i in layers]
+        try:
+            self(x, t, condition, mask, states=states)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return [(states[layer] - added[layer], added[layer]) for layer in layers]
+
+    def ablated(
+        self, x: Tensor, t: Tensor, condition: Condition, mask: Tensor, replace: Callable[[Tensor], Tensor] | None = None
+    ) -> Iterator[Tensor]:
         """v, then v^{\\1}, …, v^{\\L}: the velocity with one layer gated off, ``[B, T, M]`` each.
 
         This is the definition, L + 1 runs of the whole network. A backbone may offer the same result at less cost.
+
+        Args:
+            replace: gives what the layer adds instead of f_l, of f_l ``[B, T, D]``; when absent it adds nothing.
         """
         yield self(x, t, condition, mask)
-        for layer in range(self.depth):
-            gates = torch.ones(self.depth, device=x.device)
-            gates[layer] = 0.0
-            yield self(x, t, condition, mask, gates=gates)
+        for layer in range(1, self.depth + 1):
+            if replace is None:
+                gates = torch.ones(self.depth, device=x.device)
+                gates[layer - 1] = 0.0
+                yield self(x, t, condition, mask, gates=gates)
+                continue
+            hook = self.unit(layer).register_forward_hook(lambda _unit, _given, f: replace(f))
+            try:
+                velocity = self(x, t, condition, mask)
+            finally:
+                hook.remove()
+            yield velocity
 
 
 class Preconditioned(Backbone):
@@ -108,8 +142,10 @@ class Preconditioned(Backbone):
     def unit(self, layer: int) -> nn.Module:
         return self.network.unit(layer)
 
-    def ablated(self, x: Tensor, t: Tensor, condition: Condition, mask: Tensor) -> Iterator[Tensor]:
-        for f in self.network.ablated(x, t, condition, mask):
+    def ablated(
+        self, x: Tensor, t: Tensor, condition: Condition, mask: Tensor, replace: Callable[[Tensor], Tensor] | None = None
+    ) -> Iterator[Tensor]:
+        for f in self.network.ablated(x, t, condition, mask, replace):
             yield self.velocity(x, t, f)
 
 

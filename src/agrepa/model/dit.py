@@ -6,7 +6,7 @@ with m_k = 0 block k is skipped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -134,7 +134,9 @@ class DiT(Backbone):
     def unit(self, layer: int) -> nn.Module:
         return self.blocks[layer - 1]
 
-    def ablated(self, x: Tensor, t: Tensor, condition: Condition, mask: Tensor) -> Iterator[Tensor]:
+    def ablated(
+        self, x: Tensor, t: Tensor, condition: Condition, mask: Tensor, replace: Callable[[Tensor], Tensor] | None = None
+    ) -> Iterator[Tensor]:
         """Layers below the gate are not changed by it, so they run once: L (L + 1) / 2 blocks instead of about L^2."""
         h, c, _ = self.embed(x, t, condition, mask)
         states = [h]
@@ -142,7 +144,7 @@ class DiT(Backbone):
             states.append(states[-1] + block(states[-1], c, mask))
         yield self.readout(states[-1], c)
         for k in range(self.depth):
-            h = states[k]
+            h = states[k] if replace is None else states[k] + replace(states[k + 1] - states[k])
             for block in self.blocks[k + 1 :]:
                 h = h + block(h, c, mask)
             yield self.readout(h, c)

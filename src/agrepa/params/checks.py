@@ -28,6 +28,7 @@ def slips(p: Experiment, package: Path) -> Iterator[Slip]:
     yield from references.slips(p, package)
     yield from wrong_spectrogram(p, package)
     yield from wrong_prompt(p)
+    yield from wrong_times(p)
     yield from too_many_clips(p)
 
 
@@ -127,6 +128,16 @@ def wrong_prompt(p: Experiment) -> Iterator[Slip]:
             "or set prompt: null"
         )
         yield Slip(("evaluation", "prompt"), message, prompt)
+
+
+def wrong_times(p: Experiment) -> Iterator[Slip]:
+    """Times of FoG-A's controls at which FoG-A itself is not taken."""
+    for place, time in enumerate(p.probes.fog_a.control_times):
+        if time not in p.probes.fog_a.times:
+            message = (
+                "FoG-A is not taken at this time, and its controls need it there: add it to probes.fog_a.times, or remove it"
+            )
+            yield Slip(("probes", "fog_a", "control_times", place), message, time)
 
 
 def too_many_clips(p: Experiment) -> Iterator[Slip]:

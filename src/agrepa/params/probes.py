@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import ConfigDict
 
-from agrepa.params.base import Count, Filled, Inside, Strict
+from agrepa.params.base import Count, Filled, Fraction, Inside, Strict
 
 
 class Grid(Strict):
@@ -21,14 +21,22 @@ class Grid(Strict):
 
 
 class FogA(Grid):
-    """What a layer's change of the velocity is divided by: the velocity, or of it what the network made.
+    """FoG-A: how it is taken, where its controls look, and where and when its trend along the warm-up.
 
-    The two differ where the model is preconditioned and part of the velocity is there without the network.
+    Attributes:
+        denominator: what a layer's change of the velocity is divided by: the velocity, or of it what the network made. The two
+            differ where the model is preconditioned and part of the velocity is there without the network.
+        control_times: those of ``times`` at which the controls are measured, on the same clips.
+        trend_clips, trend_times: the clips and times of the trend, which measures every snapshot.
+        settled: rank correlation between the last two snapshots from which on a trend counts as settled.
     """
 
     norm: Literal["l2", "squared_l2"]
     denominator: Literal["velocity", "network"]
+    control_times: Filled[Inside]
     trend_clips: Count
+    trend_times: Filled[Inside]
+    settled: Fraction
 
 
 class Probes(Strict):

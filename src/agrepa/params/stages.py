@@ -210,6 +210,8 @@ class ListeningSettings(Settings):
 class TablesSettings(Settings):
     rows: dict[str, Arm]
     depth: int = key("model.depth")
+    control_times: list[float] = key("probes.fog_a.control_times")
+    settled: float = key("probes.fog_a.settled")
     tokens: Tokens
     teachers: Teachers
     encoders: dict[str, Encoder]
@@ -221,6 +223,7 @@ class TablesSettings(Settings):
 
 class FiguresSettings(Settings):
     rows: dict[str, Arm]
+    settled: float = key("probes.fog_a.settled")
     encoders: dict[str, Encoder]
     embeddings: list[str] = key("evaluation.frechet.embeddings")
     data_note: str = key("reporting.data_note")

@@ -14,8 +14,7 @@ from agrepa.device import device
 from agrepa.domains import DOMAINS
 from agrepa.job import In, Ins, Out
 from agrepa.model.backbone import pool
-from agrepa.probes.measurement import TOP, Place, Scores, frozen, measure, write
-from agrepa.seeding import generator
+from agrepa.probes.measurement import TOP, Place, Scores, frozen, measure, resamples, write
 from agrepa.training.checkpoint import load_average
 
 if TYPE_CHECKING:
@@ -53,8 +52,7 @@ def floors(scores: Scores, shuffled: Scores, constant: np.ndarray, samples: int,
     """
     own, other = scores.values.mean(1), shuffled.values.mean(1)
     clips = own.shape[1]
-    rng = np.random.default_rng(generator(seed, "floor bootstrap").initial_seed())
-    weights = rng.multinomial(clips, np.full(clips, 1 / clips), samples).T / clips
+    weights = resamples(clips, samples, seed, "floor bootstrap") / clips
     above = np.minimum((own - other) @ weights, (own - constant) @ weights)
     clears = np.percentile(above, 2.5, axis=1) > 0
     best = np.argsort(-own.mean(1), kind="stable")[:TOP]

@@ -83,6 +83,20 @@ def measure(
     return {d: Scores(np.stack([np.concatenate(batches, 1) for batches in parts[d]], 1), families[d]) for d in DOMAINS}
 
 
+def resamples(clips: int, samples: int, seed: int, name: str) -> np.ndarray:
+    """How often each clip stands in each bootstrap sample, ``[clips, samples]``, from the stream ``name``."""
+    rng = np.random.default_rng(generator(seed, name).initial_seed())
+    return rng.multinomial(clips, np.full(clips, 1 / clips), samples).T
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation over layers: ``[L]`` or ``[L, N]`` each -> a number or ``[N]``; NaN where all of one tie."""
+    first, second = (ranks - ranks.mean(0) for ranks in (rankdata(a, axis=0), rankdata(b, axis=0)))
+    with np.errstate(invalid="ignore"):
+        found: np.ndarray = (first * second).sum(0) / np.sqrt((first**2).sum(0) * (second**2).sum(0))
+    return found
+
+
 def summarise(scores: Scores, times: list[float], samples: int, seed: int) -> dict[str, Any]:
     """Mean over clips and times of each layer, with a percentile bootstrap over clips and the stability of its rank.
 
@@ -91,8 +105,7 @@ def summarise(scores: Scores, times: list[float], samples: int, seed: int) -> di
     values = scores.values
     layers, _, n = values.shape
     by_clip = values.mean(1)
-    rng = np.random.default_rng(generator(seed, "probe bootstrap").initial_seed())
-    resampled = by_clip @ rng.multinomial(n, np.full(n, 1 / n), samples).T / n
+    resampled = by_clip @ resamples(n, samples, seed, "probe bootstrap") / n
     low, high = np.percentile(resampled, [2.5, 97.5], axis=1)
     mean = by_clip.mean(1)
     ranks = rankdata(-resampled, axis=0, method="ordinal")

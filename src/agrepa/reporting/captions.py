@@ -37,7 +37,10 @@ def _layers(p: TablesSettings) -> str:
         f"paper's values{second_streams(p)}. Cos-SEM and Cos-EVT: LASP against the semantic and the acoustic teacher. FoG-A: "
         "relative change of the velocity when the layer is skipped. Brackets: 95 % bootstrap interval over clips; n: clips. "
         "Floors of LASP: the cosine of the mean teacher vector of training with each clip's, and LASP against another clip's "
-        f"teacher vector; teachers' vectors {teachers}."
+        f"teacher vector; teachers' vectors {teachers}. "
+        "Size of the update: norm of what the layer adds over that of what it adds to. Mean-ablation: relative change of the "
+        "velocity when the layer adds its mean over the frames of a batch. Rank correlations: Spearman's over layers, at "
+        f"t = {', '.join(f'{time:g}' for time in p.control_times)}."
     )
 
 

@@ -34,6 +34,7 @@ class Probe:
         layers: ``[L]``; times: ``[T]`` points on the flow; score, low, high: ``[L]``; by_time: ``[L, T]``;
         ranking: the layers, best first; stability: ``[L]`` share of bootstrap samples with the layer among the top 3.
         floors: of LASP, what a layer that knows nothing would score, and whether the ranking clears that.
+        controls: of FoG-A, what it is held against, and the rank correlations with it.
     """
 
     layers: list[int]
@@ -46,6 +47,7 @@ class Probe:
     ranking: list[int]
     stability: np.ndarray
     floors: dict[str, Any] = field(default_factory=dict)
+    controls: dict[str, Any] = field(default_factory=dict)
 
     def at(self, layer: int) -> int:
         """Position of a layer in the arrays."""
@@ -103,7 +105,7 @@ def read_probe(folder: Path, probe: str) -> dict[str, Probe]:
             stability = np.asarray(found["top_k_stability"], float)
             result[domain] = Probe(
                 list(found["layers"]), list(found["times"]), **arrays, clips=int(found["clips"]), ranking=list(found["ranking"]),
-                stability=stability, floors=found.get("floors", {}),
+                stability=stability, floors=found.get("floors", {}), controls=found.get("controls", {}),
             )  # fmt: skip
         except KeyError as error:
             raise ArtifactError(f"{path} lacks {error} for {domain}: run the stage {probe} again") from None
@@ -112,6 +114,30 @@ def read_probe(folder: Path, probe: str) -> dict[str, Probe]:
         if shapes != {(depth,)} or arrays["by_time"].shape != (depth, len(found["times"])) or len(found["ranking"]) != depth:
             raise ArtifactError(f"{path}: the arrays of {domain} do not fit its {depth} layers: run the stage {probe} again")
     return result
+
+
+def read_trend(path: Path) -> pd.DataFrame:
+    """``fog_a_trend.csv``: step, domain, layer, score, rank correlation with the snapshot before (NaN where there is none).
+
+    Raises ArtifactError as ``read_csv`` does, and when it has nothing of a domain.
+    """
+    numbers = ["step", "layer", "score", "rank_correlation"]
+    table = read_csv(path, ["domain", *numbers], numbers)
+    for domain in DOMAINS:
+        if domain not in set(table["domain"]):
+            raise ArtifactError(f"{path} has nothing of domain {domain}: run the stage fog_a_trend again")
+    return table
+
+
+def settling(trend: pd.DataFrame, domain: str, settled: float) -> str:
+    """Whether the order of the layers had settled at the end of the warm-up: the last two snapshots agree to ``settled``."""
+    mine = trend[trend["domain"] == domain].sort_values("step")
+    steps = sorted(mine["step"].unique())
+    last = float(mine["rank_correlation"].iloc[-1])
+    if np.isnan(last):
+        return "unknown, the last two snapshots have no rank correlation"
+    verdict = "settled" if last >= settled else "not settled"
+    return f"{verdict}, rank correlation {last:.2f} of steps {steps[-2]:.0f} and {steps[-1]:.0f}"
 
 
 def read_selections(folder: Path) -> dict[str, dict[str, Any]]:

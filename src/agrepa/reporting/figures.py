@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agrepa.domains import DOMAINS
 from agrepa.job import In, Out
 from agrepa.reporting import figures_curves, figures_listening, figures_scd
-from agrepa.reporting.collected import labels, read_probe, read_scores, read_selections, selected
+from agrepa.reporting.collected import labels, read_probe, read_scores, read_selections, read_trend, selected
 from agrepa.reporting.kept_clips import read_clips
 from agrepa.reporting.metrics import metrics
 
@@ -18,7 +18,7 @@ FIGURES = {
     "scd_heatmap.png": "Heat maps over layer and flow time: FoG-A and LASP, for speech and for general audio.",
     "store_vs_contribute.png": "Every layer as a point, LASP across and FoG-A up, with intervals.",
     "layer_importance.png": "Bars of FoG-A per layer with intervals; the selected layers are marked.",
-    "fog_a_trend.png": "FoG-A per layer over the warm-up, and the three leading layers at every probe.",
+    "fog_a_trend.png": "FoG-A per layer over the warm-up, the three leading layers at every probe, and whether that had settled.",
     "loss_curves.png": "Training and validation flow-matching loss over the steps of the warm-up and of every arm.",
     "spectrograms.png": "Log-mel spectrograms of the listening clips, one line per row of the tables.",
     "scores.png": "Every metric as dots with intervals, one line per row of the tables.",
@@ -47,7 +47,7 @@ def run(p: FiguresSettings, *, scores: In, probes: In, selections: In, curves: I
     figures_scd.heat_maps(fog_a, lasp, note, out / "scd_heatmap.png")
     figures_scd.store_against_contribute(fog_a, lasp, note, out / "store_vs_contribute.png")
     figures_scd.importance(fog_a, marked, note, out / "layer_importance.png")
-    figures_scd.trend(trend, note, out / "fog_a_trend.png")
+    figures_scd.trend(read_trend(trend), p.settled, note, out / "fog_a_trend.png")
     figures_curves.loss_curves(curves, arms, note, out / "loss_curves.png")
     figures_listening.spectrograms(clips, shown, note, out / "spectrograms.png")
     figures_curves.score_dots(found, measured, names, list(arms), note, out / "scores.png")

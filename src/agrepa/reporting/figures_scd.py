@@ -10,8 +10,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import spearmanr
 
 from agrepa.domains import DOMAINS
-from agrepa.errors import ArtifactError
-from agrepa.reporting.collected import Probe, read_csv
+from agrepa.reporting.collected import Probe, settling
 from agrepa.reporting.style import DOMAIN_COLOURS, DOMAIN_NAMES, GREY, SEQUENTIAL, drawing, layer_ticks, whiskers
 
 TOP = 3
@@ -90,22 +89,18 @@ def importance(fog_a: dict[str, Probe], marked: dict[str, list[int]], note: str,
         axis.set_xlabel("layer")
 
 
-def trend(source: Path, note: str, path: Path) -> None:
-    """FoG-A over the warm-up: the scores above, below which layers are the best three at every probe.
+def trend(table: pd.DataFrame, settled: float, note: str, path: Path) -> None:
+    """FoG-A over the warm-up: the scores above, below the best three layers at every probe and whether the order had settled.
 
     Args:
-        source: CSV of step, domain, layer and score.
-
-    Raises ArtifactError when it is missing or has nothing of a domain.
+        table: step, domain, layer, score and rank_correlation.
+        settled: rank correlation of the last two probes from which on the order of the layers counts as settled.
     """
-    table = read_csv(source, ["step", "domain", "layer", "score"], ["step", "layer", "score"])
     with drawing(path, "FoG-A over the warm-up: which three layers lead", note, (8.5, 6)) as figure:
         axes = figure.subplots(2, 2, sharex=True, height_ratios=(3, 2))
         for column, domain in enumerate(DOMAINS):
-            mine = table[table["domain"] == domain]
-            if mine.empty:
-                raise ArtifactError(f"{source} has nothing of domain {domain}: run the stage fog_a_trend again")
-            _trend_panels(axes[0][column], axes[1][column], mine, domain)
+            _trend_panels(axes[0][column], axes[1][column], table[table["domain"] == domain], domain)
+            axes[1][column].set_title(settling(table, domain, settled), fontsize=8)
 
 
 def _trend_panels(above, below, mine: pd.DataFrame, domain: str) -> None:  # type: ignore[no-untyped-def]

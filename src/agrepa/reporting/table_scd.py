@@ -1,4 +1,4 @@
-"""Table 1: which layers store (LASP) and which contribute (FoG-A), best three of each."""
+"""Table 1: which layers store (LASP) and which contribute (FoG-A), best three of each, and what FoG-A is held against."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from agrepa.domains import DOMAINS
+from agrepa.errors import ArtifactError
+from agrepa.reporting.collected import settling
 from agrepa.reporting.layout import EMPTY, Grid, count, interval, number, printed
 from agrepa.reporting.paper import DEPTH
 
@@ -19,6 +22,12 @@ MEASURES = (
     ("FoG-A speech", "fog_a", "speech"),
     ("FoG-A audio", "fog_a", "audio"),
 )
+NAMES = {
+    "fog_a": "FoG-A",
+    "update_size": "size of the update",
+    "mean_ablation": "mean-ablation",
+    "depth": "depth",
+}
 TOP = 3
 SETTLED = 0.95
 NOT_RANKED = "not ranked: does not clear its floor"
@@ -57,8 +66,33 @@ def compute(probes: dict[str, dict[str, Probe]], depth: int, config: str, paper:
     return pd.DataFrame(lines)
 
 
-def layout(frame: pd.DataFrame) -> list[Grid]:
-    """The table as text."""
+def controls(fog_a: dict[str, Probe]) -> pd.DataFrame:
+    """One line a (domain, pair): the rank correlation over layers of FoG-A with its controls, and of each with depth.
+
+    Raises ArtifactError when the probe has no controls.
+    """
+    lines = []
+    for domain in DOMAINS:
+        probe = fog_a[domain]
+        if not probe.controls:
+            raise ArtifactError(f"fog_a.json lacks controls for {domain}: run the stage fog_a again")
+        for found in probe.controls["correlations"]:
+            first, second = found["between"]
+            line = {"domain": domain, "first": first, "second": second, "rank_correlation": found["value"]}
+            lines.append(line | {"low": found["low"], "high": found["high"], "layers": len(probe.layers), "n": probe.clips})
+    return pd.DataFrame(lines)
+
+
+def settled(trend: pd.DataFrame, threshold: float) -> str:
+    """Of each domain whether the order of its layers had settled when the warm-up ended, in a sentence."""
+    found = "; ".join(f"{domain}: {settling(trend, domain, threshold)}" for domain in DOMAINS)
+    return (
+        f"The order of the layers by FoG-A at the end of the warm-up, settled from a rank correlation of {threshold:g}: {found}."
+    )
+
+
+def layout(frame: pd.DataFrame, correlations: pd.DataFrame) -> list[Grid]:
+    """The table as text, and below it what ``controls`` found."""
     header = (
         "measure", "rank", "layer", "layer / depth", "score", "floor: constant", "floor: shuffled", "n (clips)",
         "in the top 3 of samples",
@@ -73,7 +107,17 @@ def layout(frame: pd.DataFrame) -> list[Grid]:
         )
         for r in frame.itertuples()
     ]  # fmt: skip
-    return [Grid("The three best layers by each measure", header, tuple(rows), ("",) * len(header))]
+    return [Grid("The three best layers by each measure", header, tuple(rows), ("",) * len(header)), _held_against(correlations)]
+
+
+def _held_against(correlations: pd.DataFrame) -> Grid:
+    pairs = list(dict.fromkeys(zip(correlations["first"], correlations["second"], strict=True)))
+    header = ("domain", *(f"{NAMES[first]} with {NAMES[second]}" for first, second in pairs), "n (layers)", "n (clips)")
+    rows = []
+    for domain, mine in correlations.groupby("domain", sort=False):
+        cells = [interval(r.rank_correlation, r.low, r.high, signed=True) for r in mine.itertuples()]
+        rows.append((str(domain), *cells, count(mine.layers.iloc[0]), count(mine.n.iloc[0])))
+    return Grid("Does FoG-A say more than the size of an update?", header, tuple(rows), ("",) * len(header))
 
 
 def reading(frame: pd.DataFrame) -> str:

@@ -12,7 +12,7 @@ from agrepa.errors import ArtifactError
 from agrepa.job import In, Out
 from agrepa.reporting import table_layers, table_scd, table_scores
 from agrepa.reporting.captions import caption
-from agrepa.reporting.collected import read_probe, read_scores, read_selections
+from agrepa.reporting.collected import read_probe, read_scores, read_selections, read_trend
 from agrepa.reporting.layout import Page, latex, markdown
 from agrepa.reporting.metrics import Metric, distances, metrics
 from agrepa.reporting.paper import Paper
@@ -26,7 +26,7 @@ WORDS = "words.json"
 NAMES = ("table1", "table2", "table3")
 TEXT_COLUMNS = (
     *("method", "measure", "probe", "domain", "paper_config", "strategy", "arm", "metric", "card", "verdict"),
-    *("layers_speech", "weights_speech", "layers_audio", "weights_audio", "paper_layers"),
+    *("first", "second", "layers_speech", "weights_speech", "layers_audio", "weights_audio", "paper_layers"),
 )
 TITLES = {
     "table1": "Table 1: which layers store, which contribute",
@@ -35,14 +35,16 @@ TITLES = {
 }
 
 
-def run(p: TablesSettings, *, scores: In, probes: In, selections: In, paper: In, out: Out) -> None:
+def run(p: TablesSettings, *, scores: In, probes: In, trend: In, selections: In, paper: In, out: Out) -> None:
     """The paper's tables, measured beside published.
 
-    Writes ``table1`` to ``table3`` (.csv, .md, .tex), ``table2.differences.csv``, ``table2.cards.csv`` and ``words.json``.
+    Writes ``table1`` to ``table3`` (.csv, .md, .tex), ``table1.controls.csv``, ``table2.differences.csv``, ``table2.cards.csv``
+    and ``words.json``.
 
     Args:
         scores: the experiment's ``scores.csv``.
         probes, selections: folders of one JSON each.
+        trend: CSV of FoG-A along the warm-up.
         paper: the folder of the paper's tables.
         out: folder to write.
 
@@ -58,6 +60,7 @@ def run(p: TablesSettings, *, scores: In, probes: In, selections: In, paper: In,
         "table1": table_scd.compute(probed, p.depth, p.tokens.config, theirs),
         "table2": table_scores.compute(p.rows, found, measured, chosen, theirs),
         "table3": table_layers.compute(p.rows, found, fads, chosen, theirs),
+        "table1.controls": table_scd.controls(probed["fog_a"]),
         "table2.differences": table_scores.differences(p.rows, found, measured),
         "table2.cards": table_scores.provenance(p.rows, found, measured),
     }
@@ -65,6 +68,7 @@ def run(p: TablesSettings, *, scores: In, probes: In, selections: In, paper: In,
     for name, frame in frames.items():
         frame.to_csv(out / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
     words = {name: _words(p, name, out, measured, theirs) for name in NAMES}
+    words["table1"]["notes"].append(table_scd.settled(read_trend(trend), p.settled))
     write_json(out / WORDS, words)
     for name in NAMES:
         page = read_page(p, name, out)
@@ -79,7 +83,7 @@ def read_page(p: TablesSettings | FiguresSettings, name: str, tables: Path) -> P
     """
     frame = read_frame(tables / f"{name}.csv")
     if name == "table1":
-        grids = table_scd.layout(frame)
+        grids = table_scd.layout(frame, read_frame(tables / "table1.controls.csv"))
     elif name == "table2":
         grids = table_scores.layout(frame, _differences(tables, frame), metrics(p.embeddings, p.encoders))
     else:
