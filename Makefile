@@ -2,19 +2,21 @@
 PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3))
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 PARAMS ?= params/demo.yaml
+AGAINST ?= HEAD
 VENV := .venv
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup reproduce test slurm-test lint tables format
+.PHONY: help setup reproduce verify test slurm-test lint tables format
 
 help:
 	@echo "make reproduce   set up, then run the demo experiment: results/demo/ (about 20 minutes on 2 cores)"
+	@echo "make verify      reproduce, then compare the scores with the published ones; fails where they did not come out again"
 	@echo "make test        set up, then run the tests, but for those on SLURM"
 	@echo "make slurm-test  only the tests on a real one-node SLURM (needs root, slurmctld, slurmd, slurm-client and munge)"
 	@echo "make lint        ruff, mypy, codespell, snakefmt and snakemake --lint"
 	@echo "make tables      rebuild tables, figures and report from the stored scores alone"
-	@echo "settings:        PARAMS=params/small.yaml CORES=8 PYTHON=/path/to/python3.11"
+	@echo "settings:        PARAMS=params/small.yaml AGAINST=HEAD~1 CORES=8 PYTHON=/path/to/python3.11"
 
 setup: $(READY)
 
@@ -29,6 +31,9 @@ $(READY): requirements/lock.txt requirements/no-deps.txt requirements/fit_torcha
 
 reproduce: $(READY)
 	snakemake --cores $(CORES) --config params=$(PARAMS)
+
+verify: reproduce
+	agrepa verify --params $(PARAMS) --against $(AGAINST)
 
 tables: $(READY)
 	agrepa rebuild --params $(PARAMS)

@@ -154,3 +154,33 @@ def compare(
 
     _, text = comparing.compare(Path.cwd(), old, new, f"results/{schema.load(params).name}/scores/scores.csv")
     typer.echo(text)
+
+
+@app.command()
+@reported
+def verify(
+    params: ParamsFile = Demo,
+    against: Annotated[str, typer.Option(help="Git revision with the published results.")] = "HEAD",
+) -> None:
+    """Print whether the published scores came out again in this run, to the byte or within their intervals; else exit with 1."""
+    from agrepa import params as schema
+    from agrepa.pipeline import verify as verifying
+
+    passed, text = verifying.verify(Path.cwd(), schema.load(params).name, params, against)
+    typer.echo(text)
+    if not passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+@reported
+def spread(
+    of: Annotated[list[Path], typer.Option(help="Scores folders of runs with other seeds: --of DIR DIR ...")],
+    more: Annotated[list[Path] | None, typer.Argument(metavar="DIR", help="The rest of them.")] = None,
+    params: ParamsFile = Demo,
+) -> None:
+    """Write results/<experiment>/spread.csv: how far each metric moves when all is done again with other seeds."""
+    from agrepa import params as schema
+    from agrepa.pipeline import replications
+
+    typer.echo(replications.write_spread(Path.cwd(), schema.load(params).name, [*of, *(more or [])]))

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import subprocess
 from pathlib import Path
 
 import pandas as pd
 
-from agrepa.errors import ArtifactError
 from agrepa.reporting.layout import Grid, Page, interval, markdown, number
+from agrepa.reporting.revisions import numbers, scores_at
 
 CRITERION = (
     'A change "exceeds" when the 95 % intervals of the two revisions do not overlap and is "within" when they do (touching '
     "counts as overlap). Intervals that do not overlap are a stricter demand than a paired test, so a change within them can "
     "still be real."
 )
-NEEDED = ["row", "metric", "value", "low", "high"]
 COLUMNS = ["row", "metric", "change", "old", "old_low", "old_high", "new", "new_low", "new_high", "difference"]
 
 
@@ -35,7 +32,7 @@ def compare(repository: Path, revision1: str, revision2: str, table: str) -> tup
 
     Raises ArtifactError for an unknown revision, a file that is absent there, or one that is no table of scores.
     """
-    old, new = (_at(repository, revision, table) for revision in (revision1, revision2))
+    old, new = (numbers(scores_at(repository, revision, table)) for revision in (revision1, revision2))
     lines = []
     for row, metric in dict.fromkeys([*new.index, *old.index]):
         before, after = (_cell(frame, (row, metric)) for frame in (old, new))
@@ -54,27 +51,6 @@ def change(old: tuple[float, float, float], new: tuple[float, float, float]) -> 
     if any(pd.isna(part) for part in (*old, *new)):
         return "unknown"
     return "exceeds" if new[1] > old[2] or new[2] < old[1] else "within"
-
-
-def _git(repository: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", "-C", str(repository), *words], capture_output=True, text=True, encoding="utf-8", check=False)
-
-
-def _at(repository: Path, revision: str, table: str) -> pd.DataFrame:
-    # --end-of-options: a revision that begins with a dash is a wrong revision, not an option.
-    if _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").returncode:
-        raise ArtifactError(f"{repository}: git knows no revision {revision!r}: see git log --oneline for those there are")
-    shown = _git(repository, "show", "--end-of-options", f"{revision}:{table}")
-    if shown.returncode:
-        raise ArtifactError(f"{table} is not in revision {revision!r} of {repository}: give its path from the repository's root")
-    try:
-        frame = pd.read_csv(io.StringIO(shown.stdout))
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ArtifactError(f"{table} in revision {revision!r} is not a readable CSV file: {error}") from None
-    missing = [column for column in NEEDED if column not in frame]
-    if missing:
-        raise ArtifactError(f"{table} in revision {revision!r} lacks the columns {', '.join(missing)}: it is no table of scores")
-    return frame.set_index(["row", "metric"])[["value", "low", "high"]]
 
 
 def _cell(frame: pd.DataFrame, key: tuple[str, str]) -> tuple[float, float, float] | None:
