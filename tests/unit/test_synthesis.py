@@ -185,6 +185,13 @@ def test_a_prompt_is_the_longest_utterance_that_is_short_enough_or_the_start_of_
     assert prompts.choose(table, frames, ["d"], 20) == {"d": ("a", 20)}
 
 
+def test_an_unseen_speaker_is_prompted_by_another_utterance_of_the_same_split() -> None:
+    rows = [("a", "train", "ada"), ("b", "test", "eve"), ("c", "test", "eve"), ("d", "validation", "eve"), ("e", "test", "ida")]
+    table = pd.DataFrame(rows, columns=["id", "split", "speaker"]).assign(domain="speech").set_index("id", drop=False)
+    frames = {"a": 30, "b": 20, "c": 25, "d": 40, "e": 9}
+    assert prompts.choose(table, frames, ["b", "c", "e"], 40) == {"b": ("c", 25), "c": ("b", 20)}
+
+
 def test_foreign_tokens_come_from_a_clip_of_near_length_and_never_from_its_own() -> None:
     lengths = {"a": 5, "b": 1, "c": 3, "d": 9, "e": 3}
     found = synthesis.foreign_tokens(list(lengths), lengths)

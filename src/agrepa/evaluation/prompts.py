@@ -12,21 +12,23 @@ if TYPE_CHECKING:
 
 
 def choose(table: pd.DataFrame, frames: Mapping[str, int], ids: Iterable[str], at_most: int) -> dict[str, Prompt]:
-    """The prompt of each clip whose speaker is known and has a training utterance.
+    """The prompt of each clip whose speaker says anything else.
 
     It is the speaker's longest training utterance of at most ``at_most`` mel frames, of several the first by id; where all are
-    longer, the beginning of the shortest.
+    longer, the beginning of the shortest. Of a speaker whom training never hears, it is another utterance of the clip's split.
 
     Args:
         table: the manifest, indexed by clip id.
         frames: clip -> its mel frames.
     """
-    train = table[(table.split == "train") & (table.domain == "speech") & (table.speaker != "")]
-    spoken = {str(speaker): sorted(clips) for speaker, clips in train.groupby("speaker").groups.items()}
+    spoken = table[(table.domain == "speech") & (table.speaker != "")]
+    said = {key: sorted(clips) for key, clips in spoken.groupby(["split", "speaker"]).groups.items()}
     prompts = {}
     for clip in ids:
-        if utterances := spoken.get(table.speaker[clip]):
-            whole = [other for other in utterances if frames[other] <= at_most]
-            prompt = max(whole, key=frames.__getitem__) if whole else min(utterances, key=frames.__getitem__)
+        speaker, split = table.speaker[clip], table.split[clip]
+        others = said.get(("train", speaker)) or [other for other in said.get((split, speaker), []) if other != clip]
+        if others:
+            whole = [other for other in others if frames[other] <= at_most]
+            prompt = max(whole, key=frames.__getitem__) if whole else min(others, key=frames.__getitem__)
             prompts[clip] = prompt, min(frames[prompt], at_most)
     return prompts

@@ -66,7 +66,7 @@ def prompts_of(p: SynthesizeSettings, dataset: Dataset, ids: list[str], row: str
     found = prompts.choose(dataset.table, frames, ids, round(p.prompt.seconds * p.sample_rate / p.mel.hop))
     if without := len(ids) - len(found):
         print(
-            f"{row}: {without} of {len(ids)} utterances have no prompt: their speakers have no training utterance",
+            f"{row}: {without} of {len(ids)} utterances have no prompt: their speakers say nothing else",
             file=sys.stderr,
         )
     return found
