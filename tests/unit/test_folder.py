@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from prepared import prepare
 from agrepa.corpora import attribution, folder, manifest
 from agrepa.errors import CorpusError
 from agrepa.params import Experiment
-from agrepa.params.corpora import Corpora
+from agrepa.params.corpora import Corpora, Source
 from agrepa.params.stages import AttributionSettings
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "add-a-corpus.md"
@@ -103,7 +104,9 @@ def test_every_problem_of_a_listing_is_reported_at_once(mine: Corpora, tmp_path:
         "good.wav,talk,x,a,,train": "row 2: good.wav: domain 'talk' is none of speech, audio: correct it",
         "good.wav,audio,,,,dev": "row 3: good.wav: split 'dev' is none of train, validation, test: correct it",
         "good.wav,speech, ... ,a,,train": "row 4: good.wav: speech without a transcript (text '...')",
-        "good.wav,speech,Hello.,,,train": "row 5: good.wav: speech without a speaker",
+        "good.wav,speech,Hello.,,,train": "row 5: 1 utterances name no speaker, from good.wav on, and count as those of one, "
+        "'unknown': name the speaker of each, so that nobody is in two splits, or set split_by: utterance in "
+        "corpora.sources.mine",
         "good.wav,speech,Hello, you,a,,train": "row 6: good.wav: more cells than columns",
         "absent.wav,audio,,,,train": f"row 7: {tmp_path}/absent.wav: no such audio file",
         "slow.wav,audio,,,,train": f"row 8: {tmp_path}/slow.wav: is at 8000 Hz and holds nothing up to bandwidth_hz 8000",
@@ -131,10 +134,10 @@ def test_every_problem_of_a_listing_is_reported_at_once(mine: Corpora, tmp_path:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"path,domain,text,speaker,label\n", r"no column split: the first row must name path, domain"),
-        (HEADER.encode() + b",notes\n", r"unknown column notes: use path, domain"),
+        (b"path,domain,speaker\n", r"no column text: the first row must name path and text \(found: path, domain, speaker\)"),
+        (HEADER.encode() + b",notes\n", r"unknown column notes: use path, text, domain, speaker, label, split, licence, attr"),
         (HEADER.encode() + b"\n", r"lists no recordings"),
-        (b"", r"no column path, domain, .* \(found: nothing\)"),
+        (b"", r"no column path, text: .* \(found: nothing\)"),
         (HEADER.encode() + b"\nx.wav,speech,na\xefve,a,,train\n", r"not a CSV in UTF-8 .*save it again"),
         (None, r"no such file: csv in corpora.sources must name the CSV"),
     ],
@@ -167,3 +170,79 @@ def test_a_listing_that_leaks_or_leaves_a_split_empty_stops(
     with pytest.raises(CorpusError, match=message):
         prepare(mine, [], tmp_path)
     assert not (tmp_path / "manifest.parquet").exists()
+
+
+def prompts(folder_: Path, corpora: Corpora, rows: list[str], header: str = "path,text", **keys: object) -> Corpora:
+    """The corpora with recordings of a second each, listed in a CSV; a row starts with its path."""
+    for number, row in enumerate(rows):
+        record(folder_ / row.split(",")[0], seconds=1, seed=number)
+    (folder_ / "prompts.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
+    source = {"kind": "folder", "csv": str(folder_ / "prompts.csv")} | keys
+    return corpora.model_copy(update={"sources": {"mine": Source.model_validate(source)}})
+
+
+def test_prompts_of_one_speaker_need_paths_and_texts_alone(
+    mine: Corpora, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"p{n:02d}.wav,Prompt {n}." for n in range(20)] + [f"s{n}.wav," for n in range(4)]
+    ours = prompts(tmp_path, mine, rows, split_by="utterance")
+    found = folder.clips({}, ours, ours.sources["mine"])
+    assert "folder: mine: 20 utterances name no speaker and count as those of one, 'unknown'\n" in capsys.readouterr().err
+    assert Counter((clip.domain, clip.split) for clip in found) == {
+        **{("speech", "train"): 16, ("speech", "validation"): 2, ("speech", "test"): 2},
+        **{("audio", "train"): 2, ("audio", "validation"): 1, ("audio", "test"): 1},
+    }
+    assert {clip.speaker for clip in found if clip.domain == "speech"} == {"mine_unknown"}
+    assert {clip.label for clip in found} == {"speech", "audio"}
+    # A path decides by itself: the order of the rows does not matter.
+    again = prompts(tmp_path, mine, rows[::-1], split_by="utterance")
+    split = {clip.file: clip.split for clip in found}
+    assert {clip.file: clip.split for clip in folder.clips({}, again, again.sources["mine"])} == split
+    table = manifest.read(prepare(ours, [], tmp_path))
+    assert dict(zip(table.file, table.split, strict=True)) == split
+    other = prompts(tmp_path, mine, rows, split_by="utterance", split_seed=1)
+    assert {clip.file: clip.split for clip in folder.clips({}, other, other.sources["mine"])} != split
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "keys", "message"),
+    [
+        (
+            "path,text",
+            "Hello.",
+            {},
+            "row 2: 3 recordings have no split, from a.wav on: name one of train, validation, test for each",
+        ),
+        (
+            "path,text",
+            "Hello.",
+            {"split_by": "speaker"},
+            "row 2: 3 utterances name no speaker, from a.wav on, and count as those of",
+        ),
+        (
+            "path,text,speaker",
+            "Hello.,anna",
+            {"split_by": "utterance"},
+            "transcript 'hello' is in more than one split: a.wav (train), b.wav (validation): keep it in one, or set "
+            "shared_texts: move or drop",
+        ),
+    ],
+)
+def test_what_is_left_empty_and_needed_is_said_once(
+    header: str, row: str, keys: dict[str, str], message: str, mine: Corpora, tmp_path: Path
+) -> None:
+    ours = prompts(tmp_path, mine, [f"{name}.wav,{row}" for name in "abc"], header, **keys)
+    with pytest.raises(CorpusError, match=re.escape(message)):
+        folder.clips({}, ours, ours.sources["mine"])
+
+
+def test_transcripts_of_two_splits_move_or_are_dropped(mine: Corpora, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = ["a.wav,Hello.,train", "b.wav,hello,test", "c.wav,Good morning.,train", "d.wav,Good night.,validation"]
+    header = "path,text,split"
+    moved = prompts(tmp_path, mine, rows, header, split_by="utterance", shared_texts="move")
+    assert [clip.split for clip in folder.clips({}, moved, moved.sources["mine"])] == ["test", "test", "train", "validation"]
+    expected = "2 utterances share 1 transcripts, each of which stays in one split; 1 moved from the split that the CSV names\n"
+    assert expected in capsys.readouterr().err
+    dropped = prompts(tmp_path, mine, rows, header, split_by="utterance", shared_texts="drop")
+    assert [clip.file for clip in folder.clips({}, dropped, dropped.sources["mine"])] == ["b.wav", "c.wav", "d.wav"]
+    assert "folder: mine: 1 utterances left out whose transcripts another split has\n" in capsys.readouterr().err

@@ -6,27 +6,67 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from agrepa.params.base import Count, Distinct, Name, Nonnegative, Positive, Strict, Text, Whole
+from agrepa.params.base import Count, Distinct, Inside, Name, Nonnegative, Positive, Strict, Text, Whole
 
 FOLDER = "folder"  # the kind of source that reads a person's own recordings
+OWN = ("csv", "split_by", "split_seed", "shares", "shared_texts")  # the keys of such a source alone
+
+
+class Shares(Strict):
+    """What part of the own recordings each split gets where the CSV does not say."""
+
+    train: Inside = 0.8
+    validation: Inside = 0.1
+    test: Inside = 0.1
+
+    @model_validator(mode="after")
+    def _is_a_whole(self) -> Shares:
+        if abs((total := self.train + self.validation + self.test) - 1) > 1e-6:
+            raise ValueError(f"the shares add up to {total:g}: let them add up to 1")
+        return self
 
 
 class Source(Strict):
-    """A corpus: a module of ``agrepa.corpora`` and the archives, or the CSV of own recordings, that it reads."""
+    """A corpus: a module of ``agrepa.corpora`` and the archives, or the CSV of own recordings, that it reads.
+
+    The keys behind ``csv`` are of own recordings alone, and say what happens where the CSV gives no split (``split_by``,
+    ``split_seed``, ``shares``) and where two splits would share a transcript (``shared_texts``).
+    """
 
     kind: Name
     archives: Distinct[Name] = []
     csv: Text | None = None
+    split_by: Literal["speaker", "utterance"] | None = None
+    split_seed: Whole = 0
+    shares: Shares = Shares()
+    shared_texts: Literal["refuse", "move", "drop"] = "refuse"
 
     @model_validator(mode="after")
     def _has_recordings(self) -> Source:
         if self.kind == FOLDER and (self.csv is None or self.archives):
             raise ValueError("a source of kind folder needs csv, the path of the CSV that lists your recordings, and no archives")
-        if self.kind != FOLDER and self.csv is not None:
-            raise ValueError(f"csv belongs to kind folder and only to it, not to {self.kind}: remove csv or change kind")
+        if self.kind != FOLDER and (own := self._changed(OWN)):
+            keys, verb = " and ".join(own), "belongs" if len(own) == 1 else "belong"
+            raise ValueError(f"{keys} {verb} to kind folder and only to it, not to {self.kind}: remove {keys} or change kind")
         if self.kind != FOLDER and not self.archives:
             raise ValueError(f"a source of kind {self.kind} needs archives, the names of its downloads in archives.yaml")
         return self
+
+    @model_validator(mode="after")
+    def _splits(self) -> Source:
+        if self.split_by is None and (drawn := self._changed(("split_seed", "shares"))):
+            keys, verb = " and ".join(drawn), "needs" if len(drawn) == 1 else "need"
+            raise ValueError(f"{keys} {verb} split_by, speaker or utterance: add it, or remove {keys}")
+        if self.shared_texts == "move" and self.split_by != "utterance":
+            raise ValueError(
+                f"shared_texts 'move' parts the utterances of a speaker, and split_by is {self.split_by or 'not set'}: "
+                "use shared_texts: drop, or split_by: utterance"
+            )
+        return self
+
+    def _changed(self, keys: tuple[str, ...]) -> list[str]:
+        """Those that are not as they are without being named."""
+        return [key for key in keys if getattr(self, key) != type(self).model_fields[key].default]
 
 
 class Split(Strict):
@@ -60,7 +100,7 @@ class Corpora(Strict):
     def _read_once(cls, value: dict[str, Source]) -> dict[str, Source]:
         names = list(value)
         for i, name in enumerate(names):
-            if same := [other for other in names[:i] if value[other] == value[name]]:
+            if same := [other for other in names[:i] if _recordings(value[other]) == _recordings(value[name])]:
                 raise ValueError(f"{same[0]} and {name} read the same recordings: remove one")
         return value
 
@@ -77,3 +117,7 @@ class Corpora(Strict):
         if value <= info.data.get("min_seconds", 0):
             raise ValueError(f"must be above min_seconds {info.data['min_seconds']}")
         return value
+
+
+def _recordings(source: Source) -> tuple[str, list[str], str | None]:
+    return source.kind, source.archives, source.csv

@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 dvc_app = typer.Typer(no_args_is_help=True, help="dvc.yaml, rendered from the Snakefile.")
 app.add_typer(dvc_app, name="dvc")
+folder_app = typer.Typer(no_args_is_help=True, help="Your own recordings.")
+app.add_typer(folder_app, name="folder")
 ParamsFile = Annotated[Path, typer.Option(help="Experiment file, e.g. params/demo.yaml.")]
 Demo = Path("params/demo.yaml")
 HELP = {
@@ -104,6 +106,24 @@ def plan(params: ParamsFile, out: Annotated[Path, typer.Option(help="The file to
     from agrepa.pipeline import dvc
 
     dvc.write_plan(params, out)
+
+
+@folder_app.callback()
+def folder() -> None:
+    """Your own recordings."""
+
+
+@folder_app.command()
+@reported
+def init(
+    recordings: Annotated[Path, typer.Argument(help="The folder of your recordings.")],
+    out: Annotated[Path, typer.Option(help="The params file to write.")] = Path("params/mine.yaml"),
+    template: Annotated[Path, typer.Option(help="The experiment that it is made from.")] = Demo,
+) -> None:
+    """List the recordings of a folder in a CSV, and write the params of an experiment on them."""
+    from agrepa.corpora import folder_init
+
+    typer.echo(folder_init.init(recordings, out, template))
 
 
 @app.command()
