@@ -17,11 +17,11 @@ class Sampling(Strict):
     steps: Count
     guidance: Nonnegative
     sway: Annotated[float, Field(ge=-1, le=2 / (math.pi - 2))]
-    temperature: Positive
+    temperature: Nonnegative
 
 
 class Prompt(Strict):
-    """The reference before an utterance: another one of the same speaker, from the training split, of at most so many seconds."""
+    """The reference before an utterance: another one of the same speaker, of at most so many seconds."""
 
     seconds: Positive
 
