@@ -46,14 +46,14 @@ slurm-test: $(READY)
 	python -m pytest -m slurm
 
 lint: $(READY)
-	ruff check src tests requirements
-	ruff format --check src tests requirements
+	ruff check src tests requirements benchmarks
+	ruff format --check src tests requirements benchmarks
 	mypy
 	codespell src tests docs params workflow README.md CONTRIBUTING.md CHANGELOG.md
 	snakefmt --check Snakefile workflow/rules
 	snakemake --lint
 
 format: $(READY)
-	ruff check --fix src tests requirements
-	ruff format src tests requirements
+	ruff check --fix src tests requirements benchmarks
+	ruff format src tests requirements benchmarks
 	snakefmt Snakefile workflow/rules
