@@ -4,8 +4,8 @@
 
 Run the experiment of the table's ``params`` first, at least to its tokens. The first row is the recipe; every other changes some
 keys of it. Of the jobs that lead to Base's metrics, those whose params or inputs a row changes run anew, in
-``work/recipe/<row>/seed<seed>``; all others are taken from the first row or from the experiment, so that a row costs a training
-and its evaluation, or the evaluation alone. A row's seed is that of training: clips and codebooks stay. What is finished is not run
+``work/recipe/<row>/seed<seed>``; all others are taken from the first row or from the experiment. So a row costs a training and
+its evaluation, or the evaluation alone. A row's seed is that of training: clips and codebooks stay. What is finished is not run
 again, and training goes on where it was stopped. Writes ``results/recipe/scores.csv``, one line a row and seed.
 """
 
