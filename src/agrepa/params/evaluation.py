@@ -10,7 +10,7 @@ from pydantic import Field
 from agrepa.params.audio import Vocoder
 from agrepa.params.base import Count, Evaluated, Filled, Fraction, Name, Nonnegative, Positive, Strict, Whole
 
-EvaluatedClips = Annotated[int, Field(ge=3)]  # FAD is extrapolated along a line, which fewer clips do not give
+FEWEST_CLIPS = 3  # FAD is extrapolated along a line, which fewer clips do not give
 
 
 class Sampling(Strict):
@@ -56,9 +56,9 @@ class Evaluation(Strict):
     """All rows, anchors and arms, are made of the same clips: the first of each list of the split."""
 
     split: Evaluated
-    speech_clips: EvaluatedClips
+    speech_clips: Annotated[int, Field(ge=FEWEST_CLIPS)]
     unseen_clips: Whole
-    audio_clips: EvaluatedClips
+    audio_clips: Whole
     vocoder: Vocoder
     sampling: Sampling
     prompt: Prompt | None

@@ -89,14 +89,15 @@ def read_scores(path: Path) -> pd.DataFrame:
 
 
 def read_probe(folder: Path, probe: str) -> dict[str, Probe]:
-    """``<probe>.json`` of the folder of probes, by domain.
+    """``<probe>.json`` of the folder of probes, by domain; one of which the experiment has no clips is not there.
 
     Raises ArtifactError when the file is missing or its arrays do not fit each other.
     """
     path = folder / f"{probe}.json"
     data = read_json(path)
     result = {}
-    for domain in DOMAINS:
+    domains = [domain for domain in DOMAINS if domain in data.get("domains", {})]
+    for domain in domains or DOMAINS:
         try:
             found = data["domains"][domain]
             arrays = {key: np.asarray(found[key], float) for key in ("score", "low", "high", "by_time")}
