@@ -8,7 +8,6 @@ import numpy as np
 
 from agrepa.alignment.ranking import equal, top_k, weights
 from agrepa.artifacts.files import read_json, write_json
-from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
 from agrepa.job import Ins, Out, Wildcard
 
@@ -46,7 +45,7 @@ def run(p: SelectSettings, *, arm: Wildcard, probe: Ins, out: Out) -> None:
     Raises ArtifactError when the strategy needs a probe and there is not exactly one.
     """
     domains: dict[str, Any] = {}
-    for domain in DOMAINS:
+    for domain in p.domains:
         scores = low = high = None
         if p.strategy == "none":
             layers = []

@@ -68,6 +68,16 @@ def test_a_folder_becomes_an_experiment_that_its_recordings_can_fill(place: Path
     assert (p.evaluation.frechet.reference_clips, p.reporting.listening_clips) == (12, 3)
 
 
+def test_speech_alone_is_an_experiment_too(place: Path) -> None:
+    init(Path("mine"), Path("params/mine.yaml"), Path("params/demo.yaml"))
+    p = params.load("params/mine.yaml")
+    assert p.domains == ("speech",)
+    assert (p.evaluation.speech_clips, p.evaluation.audio_clips, p.reporting.listening_clips) == (3, 0, 3)
+    assert (p.tokens.speech.vocabulary, p.tokens.audio.vocabulary) == (16, 128)
+    text = (place / "params" / "mine.yaml").read_text(encoding="utf-8")
+    assert "  train: {speech: null, audio: 0}  # audio: 0 leaves general audio out, and what is said of it below\n" in text
+
+
 def test_comments_of_the_template_stay(place: Path) -> None:
     for n in range(20):
         record(place / "mine" / f"s{n:02d}.wav", 2.0, 100 + n)
@@ -117,7 +127,6 @@ def test_what_cannot_be_begun_with(change: str, arguments: list[str], message: s
 
 
 def test_nothing_is_left_behind_where_the_recordings_cannot_be_used(place: Path) -> None:
-    record(place / "mine" / "s.wav", 2.0, 100)
     soundfile.write(place / "mine" / "p00.wav", np.full((16000, 2), 0.1), 16000)
     with pytest.raises(CorpusError, match=r"row 2: mine/p00.wav: has 2 channels: mix it down to one channel"):
         init(Path("mine"), Path("params/mine.yaml"), Path("params/demo.yaml"))

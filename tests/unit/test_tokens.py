@@ -9,6 +9,7 @@ from scipy.cluster.vq import kmeans2
 from agrepa.artifacts.features import Feature, index, write_shard
 from agrepa.artifacts.files import save_tensors, write_table
 from agrepa.corpora.manifest import COLUMNS
+from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
 from agrepa.params.stages import CodebookSettings, Settings, TokenizeSettings
 from agrepa.tokens import codebook, sequence, tokenize
@@ -237,7 +238,7 @@ class TestStages:
     @pytest.mark.parametrize("config", ["A", "B"])
     def test_tokens_of_both_domains(self, tokens, features, inputs, config, capsys):
         paths = self.books(tokens, inputs)
-        p = TokenizeSettings(tokens=tokens.model_copy(update={"config": config}), shards=2)
+        p = TokenizeSettings(tokens=tokens.model_copy(update={"config": config}), domains=DOMAINS, shards=2)
         books = by_stream(paths, ["speech", "audio", "second_speech", "second_audio"])
         for k, clips in enumerate((["talk_1", "talk_2"], ["bang_1", "bang_2"])):
             indexes = [inputs / "near.parquet", inputs / "far.parquet"]
@@ -265,9 +266,9 @@ class TestStages:
 
     def test_config_a_needs_no_second_stream(self, tokens, inputs):
         paths = [path for path in self.books(tokens, inputs) if not path.stem.startswith("second_")]
-        p = TokenizeSettings(tokens=tokens.model_copy(update={"config": "A"}), shards=1)
+        p = TokenizeSettings(tokens=tokens.model_copy(update={"config": "A"}), domains=DOMAINS, shards=1)
         files = {"manifest": inputs / "manifest.parquet", "features": [inputs / "near.parquet", inputs / "far.parquet"]}
         tokenize.run(p, shard="0", codebooks=paths, out=inputs / "tokens.safetensors", **files)
         with pytest.raises(ArtifactError, match="no codebook of stream second_speech, second_audio among those given"):
-            p = TokenizeSettings(tokens=tokens, shards=1)
+            p = TokenizeSettings(tokens=tokens, domains=DOMAINS, shards=1)
             tokenize.run(p, shard="0", codebooks=paths, out=inputs / "tokens.safetensors", **files)

@@ -83,9 +83,12 @@ use rule stage as units with:
         manifest=rules.manifest.output.out,
         audio=AUDIO,
         tokens=f"{WORK}/tokens/index.parquet",
-        codebooks=expand(rules.codebook.output.out, stream=["speech", "audio"]),
+        codebooks=expand(rules.codebook.output.out, stream=EXPERIMENT.domains),
         archives=FLOW.encoder_archives(
-            EXPERIMENT.tokens.speech.encoder, EXPERIMENT.tokens.audio.encoder
+            *(
+                getattr(EXPERIMENT.tokens, domain).encoder
+                for domain in EXPERIMENT.domains
+            )
         ),
     output:
         out=f"{METRIC}/units.json",

@@ -186,6 +186,10 @@ def _params(template: Path, out: Path, known: Experiment, corpora: Corpora, coun
         r"\1half the lowest sample rate of the recordings; both domains are low-passed here",
         text,
     )
+    if "audio" not in domains:
+        text = re.sub(
+            r"(?m)^(  train: [^#\n]*})$", r"\1  # audio: 0 leaves general audio out, and what is said of it below", text
+        )
     text = re.sub(r"\A(?:#.*\n)+", "", text)
     return HEADER.format(name=out.stem, csv=source.csv, template=template, out=out) + text
 

@@ -63,10 +63,9 @@ def assign(recordings: list[Recording], source: Source) -> tuple[set[int], list[
             moved += sum(r.split not in ("", first) for r in group)
             for recording in group:
                 recording.split = first
-        notes.append(
-            f"{sum(map(len, shared))} utterances share {len(shared)} transcripts, each of which stays in one split; "
-            f"{moved} moved from the split that the CSV names"
-        )
+        if shared:
+            count, which = sum(map(len, shared)), f"{len(shared)} transcripts, each of which stays in one split"
+            notes.append(f"{count} utterances share {which}; {moved} moved from the split that the CSV names")
     units = _units(recordings, source)
     for domain in DOMAINS:
         # A speaker's laughter is of the unit of what the speaker says.

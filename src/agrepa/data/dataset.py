@@ -56,8 +56,9 @@ class Dataset(data.Dataset[Example]):
         self.mean, self.std = torch.tensor(stored["mean"]), torch.tensor(stored["std"])
         self.mel: Feature = FeatureStore([mel]).feature("mel", "mel")
         self.tokens: Feature = FeatureStore([tokens]).feature("tokens", "tokens")
-        self.teacher_vectors = _of_teachers(teachers, list(targets), ".mean")
-        self.teacher_frames = _of_teachers(teachers, list(features), "")
+        self.domains = tuple(domain for domain in DOMAINS if (self.table.domain == domain).any())
+        self.teacher_vectors = _of_teachers(teachers, list(targets), ".mean", self.domains)
+        self.teacher_frames = _of_teachers(teachers, list(features), "", self.domains)
         self.teacher_scales: dict[str, tuple[Tensor, Tensor]] = {}
         if teachers is not None and teachers.standardised:
             self.teacher_scales = {domain: self._teacher_scale(domain) for domain in self.teacher_vectors}
@@ -179,10 +180,10 @@ class Dataset(data.Dataset[Example]):
             yield self.batch(group, tokens_of, prompts=prompts)
 
 
-def _of_teachers(teachers: Teachers | None, indexes: list[Path], suffix: str) -> dict[str, Feature]:
+def _of_teachers(teachers: Teachers | None, indexes: list[Path], suffix: str, domains: tuple[str, ...]) -> dict[str, Feature]:
     """Domain -> the teacher's feature, read from ``indexes``; nothing where there are none."""
     if not indexes:
         return {}
     store = FeatureStore(indexes)
-    outputs = {domain: getattr(teachers, domain) for domain in DOMAINS}
+    outputs = {domain: getattr(teachers, domain) for domain in domains}
     return {domain: store.feature(encoder, output + suffix) for domain, (encoder, output) in outputs.items()}

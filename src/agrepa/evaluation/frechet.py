@@ -179,7 +179,7 @@ def stored(found: Estimate, clips: Iterable[str]) -> dict[str, Any]:
 
 
 def run(p: FadSettings, *, embedding: Wildcard, manifest: In, reference: In, evaluated: In, out: Out, utterances: Out) -> None:
-    """Frechet and kernel audio distance of a row to the training recordings, under one embedding, both domains.
+    """Frechet and kernel audio distance of a row to the training recordings, under one embedding, by domain.
 
     Args:
         reference: index of the recordings' features.
@@ -190,7 +190,8 @@ def run(p: FadSettings, *, embedding: Wildcard, manifest: In, reference: In, eva
     table = manifests.read(manifest)
     real, made = FeatureStore([reference]).feature(embedding, OUTPUT), Feature.of_shard(evaluated, OUTPUT)
     result, rows = {}, []
-    for domain, count in {"speech": p.speech_clips, "audio": p.audio_clips}.items():
+    counts = {"speech": p.speech_clips, "audio": p.audio_clips}
+    for domain, count in ((domain, count) for domain, count in counts.items() if count):
         ids = manifests.evaluation_list(table, p.split, domain, count)
         known = table[(table.split == "train") & (table.domain == domain)].id[: p.frechet.reference_clips]
         if known.empty:

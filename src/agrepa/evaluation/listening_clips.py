@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ from agrepa.artifacts.files import save_tensors, write_json
 from agrepa.audio import files
 from agrepa.audio.mel import log_mel
 from agrepa.corpora import manifest as manifests
-from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
 from agrepa.evaluation.rows import ANCHORS
 from agrepa.job import In, Ins, Out
@@ -32,14 +32,14 @@ def folders_by_row(audio: list[Path]) -> dict[str, Path]:
     return rows
 
 
-def shared_clips(table: pd.DataFrame, split: str, folders: list[Path], count: int) -> list[str]:
+def shared_clips(table: pd.DataFrame, split: str, domains: Sequence[str], folders: list[Path], count: int) -> list[str]:
     """The first ``count`` clips of each domain's evaluation list that every folder has.
 
     Raises ArtifactError when there is none of a domain.
     """
     shared = set.intersection(*({file.stem for file in folder.glob("*.flac")} for folder in folders))
     chosen = []
-    for domain in DOMAINS:
+    for domain in domains:
         listed = table.id[(table.split == split) & (table.domain == domain) & table.id.isin(shared)].tolist()[:count]
         if not listed:
             raise ArtifactError(
@@ -57,7 +57,7 @@ def run(p: ListeningSettings, *, manifest: In, audio: Ins, out: Out) -> None:
     One scale for all spectrograms: 0 and 255 are the lowest and highest log-mel value of all, which mels.json gives.
     """
     table, rows = manifests.read(manifest), folders_by_row(audio)
-    clips = shared_clips(table, p.split, list(rows.values()), p.clips)
+    clips = shared_clips(table, p.split, p.domains, list(rows.values()), p.clips)
     mels = {}
     for row, folder in rows.items():
         for clip in clips:

@@ -92,7 +92,7 @@ def run(
     """
     dataset = Dataset(p, manifest=manifest, statistics=statistics, mel=mel, tokens=tokens)
     where = device(p.training.accelerator)
-    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens), noise_scale=p.flow.noise_scale)
+    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens, p.domains), noise_scale=p.flow.noise_scale)
     model = load_average(checkpoint, backbone, PREFIX).to(where)
     sound = vocoders.load(p.vocoder, p.mel, p.sample_rate, archives)
     scale = p.flow.noise_scale * p.sampling.temperature

@@ -11,7 +11,6 @@ from rapidfuzz.distance import Levenshtein
 from agrepa.artifacts.features import FeatureStore
 from agrepa.artifacts.files import write_json, write_table
 from agrepa.corpora import manifest as manifests
-from agrepa.domains import DOMAINS
 from agrepa.encoders import extract
 from agrepa.errors import ArtifactError
 from agrepa.evaluation.statistics import ratio
@@ -39,14 +38,14 @@ def run(
 
     Args:
         tokens: index of the clips' tokens.
-        codebooks: of the streams speech and audio.
-        archives: what both streams' encoders are loaded from.
+        codebooks: of the primary stream of each domain.
+        archives: what these streams' encoders are loaded from.
 
     Raises ArtifactError when the folder is empty or holds a clip that the manifest lacks.
     """
     table = manifests.read(manifest).set_index("id", drop=False)
     wanted = FeatureStore([tokens]).feature("tokens", "tokens")
-    tokenizer = Tokenizer(p.tokens, by_stream(codebooks, DOMAINS))
+    tokenizer = Tokenizer(p.tokens, by_stream(codebooks, p.domains), p.domains)
     found = sorted(path.stem for path in audio.glob("*.flac"))
     unknown = [clip for clip in found if clip not in table.index]
     if unknown:
@@ -55,7 +54,7 @@ def run(
         raise ArtifactError(f"{audio}: holds no .flac clip: run the stage that writes it")
     streams = {"speech": (p.speech_encoder, p.tokens.speech.output), "audio": (p.audio_encoder, p.tokens.audio.output)}
     rows, result = [], {}
-    for domain, (encoder, output) in streams.items():
+    for domain, (encoder, output) in ((domain, streams[domain]) for domain in p.domains):
         ids = [clip for clip in found if table.domain[clip] == domain]
         network = extract.load(encoder, archives)
         for clip, _, frames, *_ in extract.encode_folder(network, audio, ids, p.sample_rate, [output], encoder):

@@ -39,6 +39,7 @@ NAME = r"^[a-z][a-z0-9_]*$"
 Name = Annotated[str, Field(pattern=NAME)]
 Text = Annotated[str, Field(min_length=1)]
 Domain = Literal["speech", "audio"]
+Domains = tuple[Domain, ...]
 Evaluated = Literal["validation", "test"]
 Distinct = Annotated[list[T], AfterValidator(without_repeats)]
 Filled = Annotated[list[T], Field(min_length=1), AfterValidator(without_repeats)]

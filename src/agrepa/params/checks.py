@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agrepa.domains import DOMAINS
 from agrepa.params import references
 from agrepa.params.arms import RESERVED, WITHOUT_PROBE
 from agrepa.params.base import Key, Slip, kinds, stated
+from agrepa.params.evaluation import FEWEST_CLIPS
 
 if TYPE_CHECKING:
     from agrepa.params.experiment import Experiment
@@ -145,11 +145,11 @@ def too_many_clips(p: Experiment) -> Iterator[Slip]:
     evaluation, evaluated = p.evaluation, p.evaluation.split
     counts: list[tuple[Key, int, str, tuple[str, ...]]] = [
         (("evaluation", f"{part}_clips"), getattr(evaluation, f"{part}_clips"), evaluated, (part,))
-        for part in (*DOMAINS, "unseen")
+        for part in ("speech", "audio", "unseen")
     ]
-    counts += [(("evaluation", "frechet", "reference_clips"), evaluation.frechet.reference_clips, "train", DOMAINS)]
-    counts += [(("probes", name, "clips"), grid.clips, "validation", DOMAINS) for name, grid in p.probes.grids().items()]
-    counts += [(("probes", "fog_a", "trend_clips"), p.probes.fog_a.trend_clips, "validation", DOMAINS)]
+    counts += [(("evaluation", "frechet", "reference_clips"), evaluation.frechet.reference_clips, "train", p.domains)]
+    counts += [(("probes", name, "clips"), grid.clips, "validation", p.domains) for name, grid in p.probes.grids().items()]
+    counts += [(("probes", "fog_a", "trend_clips"), p.probes.fog_a.trend_clips, "validation", p.domains)]
     for key, count, split, domains in counts:
         limits = {domain: getattr(getattr(p.corpora, split), domain) for domain in domains}
         limits = {domain: limit for domain, limit in limits.items() if limit is not None and limit < count}
@@ -157,11 +157,14 @@ def too_many_clips(p: Experiment) -> Iterator[Slip]:
             asked = " and ".join(f"{limit} {domain} clips" for domain, limit in limits.items())
             message = f"the {split} split asks for {asked}: lower it or raise corpora.{split}.{' and '.join(limits)}"
             yield Slip(key, message, count)
-    fewest = min(evaluation.speech_clips, evaluation.audio_clips)
+    if "audio" in p.domains and evaluation.audio_clips < FEWEST_CLIPS:
+        message = f"FAD needs {FEWEST_CLIPS} clips: raise it, or set audio to 0 in every split of corpora"
+        yield Slip(("evaluation", "audio_clips"), message, evaluation.audio_clips)
+    fewest = min(getattr(evaluation, f"{domain}_clips") for domain in p.domains)
     if p.reporting.listening_clips > fewest:
         message = f"an arm makes {fewest} clips of a domain: lower it or raise evaluation.speech_clips and audio_clips"
         yield Slip(("reporting", "listening_clips"), message, p.reporting.listening_clips)
-    keys = (*DOMAINS, "unseen")
+    keys = ("speech", "audio", "unseen")
     asked_for: list[Any] = [getattr(getattr(p.corpora, name), k, 0) for name in ("train", "validation", "test") for k in keys]
     if None not in asked_for and p.shards > sum(asked_for):
         message = f"the splits ask for {sum(asked_for)} clips, and a shard needs one at least: lower it"

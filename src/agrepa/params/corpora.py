@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from agrepa.params.base import Count, Distinct, Inside, Name, Nonnegative, Positive, Strict, Text, Whole
+from agrepa.params.base import Count, Distinct, Domains, Inside, Name, Nonnegative, Positive, Strict, Text, Whole
 
 FOLDER = "folder"  # the kind of source that reads a person's own recordings
 OWN = ("csv", "split_by", "split_seed", "shares", "shared_texts")  # the keys of such a source alone
@@ -70,10 +70,10 @@ class Source(Strict):
 
 
 class Split(Strict):
-    """How many clips of each domain a split takes at most; null takes all there are."""
+    """How many clips of each domain a split takes at most; null takes all there are, 0 leaves the domain out."""
 
     speech: Count | None
-    audio: Count | None
+    audio: Whole | None
 
 
 class HeldOut(Split):
@@ -94,6 +94,22 @@ class Corpora(Strict):
     train: Split
     validation: HeldOut
     test: HeldOut
+
+    @property
+    def domains(self) -> Domains:
+        """The domains that clips are asked of, in their usual order: speech, and audio unless the training split has none."""
+        return ("speech", "audio") if self.train.audio != 0 else ("speech",)
+
+    @model_validator(mode="after")
+    def _in_every_split(self) -> Corpora:
+        asked = {name: getattr(self, name).audio != 0 for name in ("train", "validation", "test")}
+        if len(set(asked.values())) > 1:
+            some, none = ([f"{name}.audio" for name, value in asked.items() if value is wanted] for wanted in (True, False))
+            raise ValueError(
+                f"{' and '.join(none)} {'is' if len(none) == 1 else 'are'} 0 and {' and '.join(some)} not: "
+                "set audio to 0 in every split for an experiment on speech alone, or in none"
+            )
+        return self
 
     @field_validator("sources")
     @classmethod

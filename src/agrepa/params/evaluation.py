@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from agrepa.params.audio import Vocoder
 from agrepa.params.base import Count, Evaluated, Filled, Fraction, Name, Nonnegative, Positive, Strict, Whole
 
-EvaluatedClips = Annotated[int, Field(ge=3)]  # FAD is extrapolated along a line, which fewer clips do not give
+FEWEST_CLIPS = 3  # FAD is extrapolated along a line, which fewer clips do not give
 
 
 class Sampling(Strict):
@@ -59,9 +59,9 @@ class Evaluation(Strict):
     """
 
     split: Evaluated
-    speech_clips: EvaluatedClips
+    speech_clips: Annotated[int, Field(ge=FEWEST_CLIPS)]
     unseen_clips: Whole
-    audio_clips: EvaluatedClips
+    audio_clips: Whole
     vocoder: Vocoder
     sampling: Sampling
     prompt: Prompt | None

@@ -14,7 +14,7 @@ from agrepa.params import checks
 from agrepa.params.archives import Archive
 from agrepa.params.arms import Arm
 from agrepa.params.audio import Mel
-from agrepa.params.base import PACKAGE, Count, Filled, Name, Slip, Slips, Strict, Whole
+from agrepa.params.base import PACKAGE, Count, Domains, Filled, Name, Slip, Slips, Strict, Whole
 from agrepa.params.corpora import Corpora
 from agrepa.params.encoders import Encoder
 from agrepa.params.evaluation import Evaluation
@@ -70,6 +70,11 @@ class Experiment(Strict):
     reporting: Reporting
     rows: dict[Name, Arm]
     archives: dict[Name, Archive]
+
+    @property
+    def domains(self) -> Domains:
+        """The domains that the experiment has clips of; what is stated of the other one is not used."""
+        return self.corpora.domains
 
     @model_validator(mode="after")
     def _fits_together(self, info: ValidationInfo) -> Experiment:

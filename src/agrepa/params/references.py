@@ -127,7 +127,7 @@ def wrong_residuals(p: Experiment) -> Iterator[Slip]:
 def wrong_targets(p: Experiment) -> Iterator[Slip]:
     """Arms that compare frames with a teacher of which no frames are kept."""
     for arm in [arm for arm in p.arms if arm in p.rows and p.rows[arm].target == FRAMES]:
-        for domain in DOMAINS:
+        for domain in p.domains:
             name, output = getattr(p.teachers, domain)
             if name in p.encoders and output not in p.encoders[name].frames:
                 message = (

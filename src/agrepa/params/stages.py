@@ -12,6 +12,7 @@ from typing import Any, Literal, dataclass_transform
 from agrepa.params.archives import Archive
 from agrepa.params.arms import Arm, LayerRule
 from agrepa.params.audio import Mel, Vocoder
+from agrepa.params.base import Domains
 from agrepa.params.corpora import Corpora, Source
 from agrepa.params.encoders import Encoder
 from agrepa.params.evaluation import Frechet, Judge, Mos, Prompt, Sampling
@@ -80,6 +81,7 @@ class CodebookSettings(Settings):
 
 class TokenizeSettings(Settings):
     tokens: Tokens
+    domains: Domains
     shards: int
 
 
@@ -92,6 +94,7 @@ class ModelSettings(Settings):
     training: Training
     mel: Mel
     tokens: Tokens
+    domains: Domains
     sample_rate: int = key("corpora.sample_rate")
 
 
@@ -134,6 +137,7 @@ class SelectSettings(Settings):
     weighting: Literal["equal", "score"] = key("rows.{arm}.weighting")
     depth: int = key("model.depth")
     seed: int
+    domains: Domains
 
 
 class SynthesizeSettings(ModelSettings):
@@ -170,6 +174,7 @@ class MosSettings(Settings):
 
 class UnitsSettings(Settings):
     tokens: Tokens
+    domains: Domains
     speech_encoder: Encoder = key("encoders.{tokens.speech.encoder}")
     audio_encoder: Encoder = key("encoders.{tokens.audio.encoder}")
     sample_rate: int = key("corpora.sample_rate")
@@ -203,6 +208,7 @@ class CollectSettings(Settings):
 class ListeningSettings(Settings):
     clips: int = key("reporting.listening_clips")
     split: Literal["validation", "test"] = key("evaluation.split")
+    domains: Domains
     mel: Mel
     sample_rate: int = key("corpora.sample_rate")
 
@@ -213,6 +219,7 @@ class TablesSettings(Settings):
     control_times: list[float] = key("probes.fog_a.control_times")
     settled: float = key("probes.fog_a.settled")
     tokens: Tokens
+    domains: Domains
     teachers: Teachers
     encoders: dict[str, Encoder]
     embeddings: list[str] = key("evaluation.frechet.embeddings")

@@ -33,9 +33,9 @@ class Workflow:
 
     def __init__(self, experiment: Experiment, params: str) -> None:
         self.experiment, self.params = experiment, params
-        self.streams = sequence.streams(experiment.tokens)
+        self.streams = sequence.streams(experiment.tokens, experiment.domains)
         self.stream_encoders = _distinct(getattr(experiment.tokens, stream).encoder for stream in self.streams)
-        self.teacher_encoders = _distinct(encoder for encoder, _ in (experiment.teachers.speech, experiment.teachers.audio))
+        self.teacher_encoders = _distinct(getattr(experiment.teachers, domain)[0] for domain in experiment.domains)
         self.embeddings = list(experiment.evaluation.frechet.embeddings)
         used = {*self.stream_encoders, *self.teacher_encoders, *self.embeddings}
         self.encoders = [name for name in experiment.encoders if name in used]

@@ -45,7 +45,7 @@ def run(p: FogATrendSettings, *, snapshots: In, manifest: In, statistics: In, me
     """FoG-A of every warm-up snapshot on ``trend_clips`` clips a domain: rows (step, domain, layer, score, rank_correlation)."""
     dataset = Dataset(p, manifest=manifest, statistics=statistics, mel=mel, tokens=tokens)
     backbone = (
-        build(p.model, p.mel.bands, vocabularies(p.tokens), noise_scale=p.flow.noise_scale)
+        build(p.model, p.mel.bands, vocabularies(p.tokens, p.domains), noise_scale=p.flow.noise_scale)
         .eval()
         .to(device(p.training.accelerator))
     )

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from agrepa.alignment.bit_c import BiTC
 from agrepa.data.dataset import Dataset
 from agrepa.device import device
-from agrepa.domains import DOMAINS
 from agrepa.job import In, Ins, Out
 from agrepa.model.backbone import pool
 from agrepa.probes.measurement import TOP, Place, Scores, frozen, measure, resamples, write
@@ -71,10 +70,10 @@ def run(p: LaspSettings, *, warmup: In, manifest: In, statistics: In, mel: In, t
     bit_c = load_average(warmup, BiTC(backbone.width, dataset.teacher_widths()), "bit_c.")
     bit_c = bit_c.to(device(p.training.accelerator))
 
-    ids = {domain: dataset.first("validation", domain, probe.clips) for domain in DOMAINS}
+    ids = {domain: dataset.first("validation", domain, probe.clips) for domain in dataset.domains}
     # A cyclic shift, so that no clip keeps its own vector however clips are batched.
     other = {clip: clips[(i + 1) % len(clips)] for clips in ids.values() for i, clip in enumerate(clips)}
-    constant: dict[str, dict[str, float]] = {domain: {} for domain in DOMAINS}
+    constant: dict[str, dict[str, float]] = {domain: {} for domain in dataset.domains}
 
     def own(place: Place) -> Tensor:
         if place.time == 0:
@@ -93,7 +92,7 @@ def run(p: LaspSettings, *, warmup: In, manifest: In, statistics: In, mel: In, t
         domain: {
             "floors": floors(scores[domain], shuffled[domain], np.array(list(constant[domain].values())), p.bootstrap, p.seed)
         }
-        for domain in DOMAINS
+        for domain in dataset.domains
     }
     definition = "cosine of the projected layer and the teacher, frozen BiT-C projection"
     write(out, "lasp", definition, probe.times, scores, p.bootstrap, p.seed, more)

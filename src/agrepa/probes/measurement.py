@@ -15,7 +15,6 @@ from torch import Tensor
 from agrepa.artifacts.files import write_json
 from agrepa.data.noise import clip_noise
 from agrepa.device import device
-from agrepa.domains import DOMAINS
 from agrepa.flow.path import interpolate
 from agrepa.model.backbone import build
 from agrepa.progress import track
@@ -54,14 +53,14 @@ class Place:
 
 def frozen(p: ModelSettings, warmup: Path) -> Backbone:
     """The moving average's backbone of the warm-up checkpoint, in eval mode."""
-    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens), noise_scale=p.flow.noise_scale)
+    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens, p.domains), noise_scale=p.flow.noise_scale)
     return checkpoint.load_average(warmup, backbone, "backbone.").to(device(p.training.accelerator))
 
 
 def places(p: ModelSettings, dataset: Dataset, count: int, times: list[float]) -> Iterator[Place]:
     """Every (domain, batch of validation clips, t), with noise fixed for each clip over all t."""
     where = device(p.training.accelerator)
-    for domain in DOMAINS:
+    for domain in dataset.domains:
         for batch in dataset.in_batches(dataset.first("validation", domain, count), 2 * p.training.batch_frames):
             batch = batch.to(where)
             eps = clip_noise(batch, p.flow.noise_scale, p.seed, "probe")
@@ -74,13 +73,13 @@ def measure(
     p: ModelSettings, dataset: Dataset, count: int, times: list[float], name: str, score: Callable[[Place], Tensor]
 ) -> dict[str, Scores]:
     """``score`` (of a place, ``[L, B]``) of every layer on ``count`` validation clips a domain over the grid of t."""
-    parts: dict[str, list[list[np.ndarray]]] = {domain: [[] for _ in times] for domain in DOMAINS}
-    families: dict[str, list[str]] = {domain: [] for domain in DOMAINS}
+    parts: dict[str, list[list[np.ndarray]]] = {domain: [[] for _ in times] for domain in dataset.domains}
+    families: dict[str, list[str]] = {domain: [] for domain in dataset.domains}
     for place in track(list(places(p, dataset, count, times)), name, unit="batch"):
         parts[place.domain][place.time].append(score(place).double().cpu().numpy())
         if place.time == 0:
             families[place.domain] += [dataset.table.family[clip] for clip in place.batch.ids]
-    return {d: Scores(np.stack([np.concatenate(batches, 1) for batches in parts[d]], 1), families[d]) for d in DOMAINS}
+    return {d: Scores(np.stack([np.concatenate(batches, 1) for batches in parts[d]], 1), families[d]) for d in dataset.domains}
 
 
 def resamples(clips: int, samples: int, seed: int, name: str) -> np.ndarray:

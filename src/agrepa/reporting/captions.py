@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agrepa.domains import DOMAINS
 from agrepa.evaluation.judge_files import NAME as JUDGE
 from agrepa.reporting.paper import DEPTH
 from agrepa.tokens import sequence
@@ -70,7 +69,7 @@ def second_streams(p: TablesSettings) -> str:
     if p.tokens.config == "A":
         return ""
     made = []
-    for domain in DOMAINS:
+    for domain in p.domains:
         stream = getattr(p.tokens, f"second_{domain}")
         source = f"{p.encoders[stream.encoder].label}, {stream.output}"
         made.append(f"of {domain} " + (f"what the first leaves ({source})" if stream.residual_of else source))
@@ -79,8 +78,8 @@ def second_streams(p: TablesSettings) -> str:
 
 def embeddings(p: TablesSettings) -> str:
     """How FAD was taken: over which embeddings, and whether they have a part in what is measured."""
-    teachers = {encoder for encoder, _ in (p.teachers.speech, p.teachers.audio)}
-    tokens = {getattr(p.tokens, stream).encoder for stream in sequence.streams(p.tokens)}
+    teachers = {getattr(p.teachers, domain)[0] for domain in p.domains}
+    tokens = {getattr(p.tokens, stream).encoder for stream in sequence.streams(p.tokens, p.domains)}
     parts = {name: (name in teachers, name in tokens) for name in p.embeddings}
     words = {
         (True, True): "also a teacher and a source of tokens",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,14 +92,15 @@ def read_scores(path: Path) -> pd.DataFrame:
 
 
 def read_probe(folder: Path, probe: str) -> dict[str, Probe]:
-    """``<probe>.json`` of the folder of probes, by domain.
+    """``<probe>.json`` of the folder of probes, by domain; one of which the experiment has no clips is not there.
 
     Raises ArtifactError when the file is missing or its arrays do not fit each other.
     """
     path = folder / f"{probe}.json"
     data = read_json(path)
     result = {}
-    for domain in DOMAINS:
+    domains = [domain for domain in DOMAINS if domain in data.get("domains", {})]
+    for domain in domains or DOMAINS:
         try:
             found = data["domains"][domain]
             arrays = {key: np.asarray(found[key], float) for key in ("score", "low", "high", "by_time")}
@@ -116,14 +118,14 @@ def read_probe(folder: Path, probe: str) -> dict[str, Probe]:
     return result
 
 
-def read_trend(path: Path) -> pd.DataFrame:
+def read_trend(path: Path, domains: Iterable[str]) -> pd.DataFrame:
     """``fog_a_trend.csv``: step, domain, layer, score, rank correlation with the snapshot before (NaN where there is none).
 
-    Raises ArtifactError as ``read_csv`` does, and when it has nothing of a domain.
+    Raises ArtifactError as ``read_csv`` does, and when it has nothing of one of ``domains``.
     """
     numbers = ["step", "layer", "score", "rank_correlation"]
     table = read_csv(path, ["domain", *numbers], numbers)
-    for domain in DOMAINS:
+    for domain in domains:
         if domain not in set(table["domain"]):
             raise ArtifactError(f"{path} has nothing of domain {domain}: run the stage fog_a_trend again")
     return table

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
 from agrepa.reporting.collected import read_csv
 from agrepa.reporting.metrics import Metric
@@ -24,12 +25,13 @@ PANELS = (
 )
 
 
-def loss_curves(source: Path, names: dict[str, str], note: str, path: Path) -> None:
+def loss_curves(source: Path, names: dict[str, str], domains: list[str], note: str, path: Path) -> None:
     """Flow-matching loss of the warm-up and, from its end, of every arm (mean over seeds).
 
     Args:
         source: CSV of row, seed, step, series and value.
         names: the arms with their labels.
+        domains: those that the experiment has.
 
     Raises ArtifactError when it is missing or lacks a series, the warm-up or every arm.
     """
@@ -45,6 +47,9 @@ def loss_curves(source: Path, names: dict[str, str], note: str, path: Path) -> N
         axes = figure.subplot_mosaic("01;23;LL", height_ratios=(10, 10, lines))
         for axis, (series, title, smooth, with_warmup) in zip((axes[key] for key in "0123"), PANELS, strict=True):
             chosen = table[table["series"] == series]
+            if series.removeprefix("validation_flow_") in set(DOMAINS) - set(domains):
+                axis.set_axis_off()
+                continue
             if chosen.empty:
                 raise ArtifactError(f"{source} has no series {series}: run the stages warmup and train again")
             if with_warmup:

@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import spearmanr
 
-from agrepa.domains import DOMAINS
 from agrepa.reporting.collected import Probe, settling
 from agrepa.reporting.style import DOMAIN_COLOURS, DOMAIN_NAMES, GREY, SEQUENTIAL, drawing, layer_ticks, whiskers
 
@@ -20,9 +19,9 @@ def heat_maps(fog_a: dict[str, Probe], lasp: dict[str, Probe], note: str, path: 
     """Layer by flow time: FoG-A above, LASP below, speech left, general audio right."""
     panels = [("FoG-A", fog_a, "relative change of the velocity"), ("LASP", lasp, "cosine to the teacher")]
     with drawing(path, "Which layers contribute (FoG-A) and which store (LASP), over flow time t", note, (8, 7)) as figure:
-        axes = figure.subplots(2, 2)
+        axes = figure.subplots(2, len(fog_a), squeeze=False)
         for line, (name, probe, unit) in zip(axes, panels, strict=True):
-            for axis, domain in zip(line, DOMAINS, strict=True):
+            for axis, domain in zip(line, fog_a, strict=True):
                 found = probe[domain]
                 image = axis.imshow(found.by_time, aspect="auto", origin="lower", cmap=SEQUENTIAL, interpolation="nearest")
                 axis.set_title(f"{name}, {DOMAIN_NAMES[domain]} ({found.clips} clips)")
@@ -38,7 +37,7 @@ def heat_maps(fog_a: dict[str, Probe], lasp: dict[str, Probe], note: str, path: 
 def store_against_contribute(fog_a: dict[str, Probe], lasp: dict[str, Probe], note: str, path: Path) -> None:
     """Every layer as a numbered point: LASP across, FoG-A up, with both intervals."""
     with drawing(path, "Does a layer that stores also contribute?", note, (9, 4.6)) as figure:
-        for axis, domain in zip(figure.subplots(1, 2), DOMAINS, strict=True):
+        for axis, domain in zip(figure.subplots(1, len(fog_a), squeeze=False).flat, fog_a, strict=True):
             knows, uses = lasp[domain], fog_a[domain]
             at = [knows.at(layer) for layer in uses.layers]
             x = knows.score[at]
@@ -68,7 +67,7 @@ def store_against_contribute(fog_a: dict[str, Probe], lasp: dict[str, Probe], no
 def importance(fog_a: dict[str, Probe], marked: dict[str, list[int]], note: str, path: Path) -> None:
     """FoG-A of every layer as bars with intervals; the layers that the FoG-A arm aligns are hatched and named."""
     with drawing(path, "FoG-A of every layer, and the layers that it selects", note, (8, 5.6)) as figure:
-        for axis, domain in zip(figure.subplots(2, 1, sharex=True), DOMAINS, strict=True):
+        for axis, domain in zip(figure.subplots(len(fog_a), 1, sharex=True, squeeze=False).flat, fog_a, strict=True):
             found, chosen = fog_a[domain], marked[domain]
             bars = axis.bar(
                 found.layers, found.score, color=DOMAIN_COLOURS[domain], alpha=0.45,
@@ -89,16 +88,17 @@ def importance(fog_a: dict[str, Probe], marked: dict[str, list[int]], note: str,
         axis.set_xlabel("layer")
 
 
-def trend(table: pd.DataFrame, settled: float, note: str, path: Path) -> None:
+def trend(table: pd.DataFrame, domains: list[str], settled: float, note: str, path: Path) -> None:
     """FoG-A over the warm-up: the scores above, below the best three layers at every probe and whether the order had settled.
 
     Args:
         table: step, domain, layer, score and rank_correlation.
+        domains: those that were probed.
         settled: rank correlation of the last two probes from which on the order of the layers counts as settled.
     """
     with drawing(path, "FoG-A over the warm-up: which three layers lead", note, (8.5, 6)) as figure:
-        axes = figure.subplots(2, 2, sharex=True, height_ratios=(3, 2))
-        for column, domain in enumerate(DOMAINS):
+        axes = figure.subplots(2, len(domains), sharex=True, height_ratios=(3, 2), squeeze=False)
+        for column, domain in enumerate(domains):
             _trend_panels(axes[0][column], axes[1][column], table[table["domain"] == domain], domain)
             axes[1][column].set_title(settling(table, domain, settled), fontsize=8)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 EMPTY = "-"
+NOT_RUN = "not run"  # of a domain that the experiment has no clips of
 LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",

@@ -10,9 +10,9 @@ from agrepa.domains import DOMAINS
 from agrepa.evaluation.rows import BASE
 from agrepa.evaluation.statistics import holm
 from agrepa.reporting.collected import labels
-from agrepa.reporting.layout import Grid, interval, listed, printed
+from agrepa.reporting.layout import NOT_RUN, Grid, interval, listed, printed
 from agrepa.reporting.metrics import Metric
-from agrepa.reporting.table_scores import CHANCE, aligned, belongs, cell, counted
+from agrepa.reporting.table_scores import CHANCE, aligned, belongs, cell, counted, run_domains
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,7 +84,9 @@ def layout(frame: pd.DataFrame, fads: Sequence[Metric]) -> list[Grid]:
     lines = [line for _, line in frame.iterrows()]
     header = ("method", "layers, speech", "weights, speech", "layers, audio", "weights, audio", "paper: layers")
     columns = ("layers_speech", "weights_speech", "layers_audio", "weights_audio", "paper_layers")
-    layers = tuple((line["method"], *(listed(line[column]) for column in columns)) for line in lines)
+    run = run_domains(frame, fads)
+    missing = {f"{name}_{domain}" for domain in DOMAINS if domain not in run for name in ("layers", "weights")}
+    layers = tuple((line["method"], *(NOT_RUN if c in missing else listed(line[c]) for c in columns)) for line in lines)
     grids = [Grid("Layers and weights", header, layers, ("",) * len(header))]
     for domain in DOMAINS:
         mine = of_domain(fads, domain)
@@ -93,7 +95,7 @@ def layout(frame: pd.DataFrame, fads: Sequence[Metric]) -> list[Grid]:
             texts = [line["method"]]
             for metric in mine:
                 name = metric.name
-                texts += [interval(line[name], line[f"{name}_low"], line[f"{name}_high"])]
+                texts += [interval(line[name], line[f"{name}_low"], line[f"{name}_high"]) if domain in run else NOT_RUN]
                 texts.append(counted(line[f"{name}_n"], line[f"{name}_unit"], domain))
             name = f"relative_gain_{domain}"
             texts.append(interval(line[name], line[f"{name}_low"], line[f"{name}_high"], signed=True))

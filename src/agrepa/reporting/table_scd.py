@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
 from agrepa.reporting.collected import settling
-from agrepa.reporting.layout import EMPTY, Grid, count, interval, number, printed
+from agrepa.reporting.layout import EMPTY, NOT_RUN, Grid, count, interval, number, printed
 from agrepa.reporting.paper import DEPTH
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ NOT_RANKED = "not ranked: does not clear its floor"
 def compute(probes: dict[str, dict[str, Probe]], depth: int, config: str, paper: Paper) -> pd.DataFrame:
     """One line a (measure, rank): the measured layer with its score beside the paper's of the same token configuration."""
     lines = []
-    for measure, probe, domain in MEASURES:
+    for measure, probe, domain in (known for known in MEASURES if known[2] in probes[known[1]]):
         found = probes[probe][domain]
         for rank, layer in enumerate(found.ranking[:TOP], 1):
             at = found.at(layer)
@@ -72,8 +71,7 @@ def controls(fog_a: dict[str, Probe]) -> pd.DataFrame:
     Raises ArtifactError when the probe has no controls.
     """
     lines = []
-    for domain in DOMAINS:
-        probe = fog_a[domain]
+    for domain, probe in fog_a.items():
         if not probe.controls:
             raise ArtifactError(f"fog_a.json lacks controls for {domain}: run the stage fog_a again")
         for found in probe.controls["correlations"]:
@@ -85,7 +83,7 @@ def controls(fog_a: dict[str, Probe]) -> pd.DataFrame:
 
 def settled(trend: pd.DataFrame, threshold: float) -> str:
     """Of each domain whether the order of its layers had settled when the warm-up ended, in a sentence."""
-    found = "; ".join(f"{domain}: {settling(trend, domain, threshold)}" for domain in DOMAINS)
+    found = "; ".join(f"{domain}: {settling(trend, domain, threshold)}" for domain in trend["domain"].unique())
     return (
         f"The order of the layers by FoG-A at the end of the warm-up, settled from a rank correlation of {threshold:g}: {found}."
     )
@@ -98,7 +96,7 @@ def layout(frame: pd.DataFrame, correlations: pd.DataFrame) -> list[Grid]:
         "in the top 3 of samples",
         "paper: layer", "paper: layer / depth", "paper: score",
     )  # fmt: skip
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             r.measure, count(r.rank) if r.ranked else NOT_RANKED, f"L{r.layer}", number(r.relative_depth, 2),
             interval(r.score, r.low, r.high), number(r.floor_constant), number(r.floor_shuffled), count(r.n),
@@ -107,6 +105,8 @@ def layout(frame: pd.DataFrame, correlations: pd.DataFrame) -> list[Grid]:
         )
         for r in frame.itertuples()
     ]  # fmt: skip
+    run = set(frame.measure)
+    rows += [(measure, NOT_RUN, *[EMPTY] * (len(header) - 2)) for measure, *_ in MEASURES if measure not in run]
     return [Grid("The three best layers by each measure", header, tuple(rows), ("",) * len(header)), _held_against(correlations)]
 
 
@@ -124,6 +124,8 @@ def reading(frame: pd.DataFrame) -> str:
     """What the table shows, in one sentence."""
     common, withheld = [], []
     for domain, knows, uses in (("speech", "Cos-SEM", "FoG-A speech"), ("audio", "Cos-EVT", "FoG-A audio")):
+        if domain not in set(frame.domain):
+            continue
         if not frame.ranked[frame.measure == knows].all():
             withheld.append(knows)
             continue

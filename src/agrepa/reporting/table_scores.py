@@ -11,7 +11,7 @@ from agrepa.errors import ArtifactError
 from agrepa.evaluation.rows import BASE, CONTROLS
 from agrepa.evaluation.statistics import holm
 from agrepa.reporting.collected import labels, selected
-from agrepa.reporting.layout import EMPTY, Grid, count, interval, listed, number, printed
+from agrepa.reporting.layout import EMPTY, NOT_RUN, Grid, count, interval, listed, number, printed
 from agrepa.reporting.metrics import GROUPS, UNDERSTOOD, Metric
 
 if TYPE_CHECKING:
@@ -126,14 +126,14 @@ def unheard(scores: pd.DataFrame, row: str, metric: str) -> bool:
 
 def layout(frame: pd.DataFrame, gaps: pd.DataFrame, metrics: Sequence[Metric]) -> list[Grid]:
     """The table as text: one grid a group of metrics, then the differences to Base."""
-    grids = []
+    grids, run = [], run_domains(frame, metrics)
     for group in GROUPS:
         mine = [metric for metric in metrics if metric.group == group]
         columns = [(title, metric.name if i == 0 else "") for metric in mine for i, title in enumerate(_titles(metric))]
-        rows = tuple((line["method"], *_texts(line, mine)) for _, line in frame.iterrows())
+        rows = tuple((line["method"], *_texts(line, mine, run)) for _, line in frame.iterrows())
         grids.append(Grid(group, ("method", *(c[0] for c in columns)), rows, ("", *(c[1] for c in columns))))
     layers = tuple(
-        (line["method"], listed(line["layers_speech"]), listed(line["layers_audio"]), count(line["seeds"]))
+        (line["method"], *(listed(line[f"layers_{d}"]) if d in run else NOT_RUN for d in DOMAINS), count(line["seeds"]))
         for _, line in frame.iterrows()
     )
     grids.append(Grid("Aligned layers and seeds", ("method", "layers, speech", "layers, audio", "seeds"), layers, ("",) * 4))
@@ -152,11 +152,19 @@ def _titles(metric: Metric) -> list[str]:
     return [metric.title, "n", *([metric.paper_title] if metric.paper else [])]
 
 
-def _texts(line: pd.Series, metrics: list[Metric]) -> list[str]:
+def run_domains(frame: pd.DataFrame, metrics: Sequence[Metric]) -> set[str]:
+    """The domains of which any row has a score; the experiment has no clips of another."""
+    return {metric.domain for metric in metrics if frame[metric.name].notna().any()}
+
+
+def _texts(line: pd.Series, metrics: list[Metric], run: set[str]) -> list[str]:
     texts = []
     for metric in metrics:
         value, low, high, n = (line[f"{metric.name}{end}"] for end in ("", "_low", "_high", "_n"))
-        texts += [interval(value, low, high), counted(n, line[f"{metric.name}_unit"], metric.domain)]
+        texts += [
+            interval(value, low, high) if metric.domain in run else NOT_RUN,
+            counted(n, line[f"{metric.name}_unit"], metric.domain),
+        ]
         if metric.paper:
             texts.append(printed(line[f"paper_{metric.paper}"]))
     return texts

@@ -68,7 +68,7 @@ def run(p: TablesSettings, *, scores: In, probes: In, trend: In, selections: In,
     for name, frame in frames.items():
         frame.to_csv(out / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
     words = {name: _words(p, name, out, measured, theirs) for name in NAMES}
-    words["table1"]["notes"].append(table_scd.settled(read_trend(trend), p.settled))
+    words["table1"]["notes"].append(table_scd.settled(read_trend(trend, probed["fog_a"]), p.settled))
     write_json(out / WORDS, words)
     for name in NAMES:
         page = read_page(p, name, out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
+from agrepa.domains import DOMAINS
 from agrepa.tokens.codebook import by_stream
 from agrepa.tokens.sequence import table_streams
 
@@ -30,11 +31,11 @@ def rows(centres: np.ndarray, width: int) -> np.ndarray:
     return np.pad(centres / max(size, 1e-12), ((0, 0), (0, width - centres.shape[1]))).astype(np.float32)
 
 
-def tables(codebooks: Iterable[Path], tokens: Tokens, width: int) -> list[Tensor]:
+def tables(codebooks: Iterable[Path], tokens: Tokens, width: int, domains: Sequence[str] = DOMAINS) -> list[Tensor]:
     """For each column of the tokens the rows of its table, ``[V, width]``, in the order of the ids.
 
     Raises ArtifactError when a stream's codebook is not among the files.
     """
-    streams = table_streams(tokens)
+    streams = table_streams(tokens, domains)
     books = by_stream(codebooks, [stream for table in streams for stream in table])
     return [torch.from_numpy(np.concatenate([rows(books[stream].centres, width) for stream in table])) for table in streams]

@@ -14,33 +14,38 @@ import numpy as np
 from agrepa.domains import DOMAINS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agrepa.params.tokens import Tokens
 
 PAD = -1
 
 
-def table_streams(tokens: Tokens) -> list[list[str]]:
+def table_streams(tokens: Tokens, domains: Sequence[str] = DOMAINS) -> list[list[str]]:
     """For each column of the tokens, the streams whose codes make up its ids, in id order.
 
     ``[[speech, audio]]`` in Config A; in Config B also ``[second_speech, second_audio]``.
+
+    Args:
+        domains: those that the experiment has; the streams of another are left out.
     """
-    tables = [[*DOMAINS], [f"second_{domain}" for domain in DOMAINS]]
+    tables = [[*domains], [f"second_{domain}" for domain in domains]]
     return tables[:1] if tokens.config == "A" else tables
 
 
-def streams(tokens: Tokens) -> list[str]:
+def streams(tokens: Tokens, domains: Sequence[str] = DOMAINS) -> list[str]:
     """Names of all streams of the configuration; each has a codebook."""
-    return [stream for table in table_streams(tokens) for stream in table]
+    return [stream for table in table_streams(tokens, domains) for stream in table]
 
 
-def vocabularies(tokens: Tokens) -> list[int]:
+def vocabularies(tokens: Tokens, domains: Sequence[str] = DOMAINS) -> list[int]:
     """How many ids each column has: ``[primary]`` (Config A) or ``[primary, second]`` (Config B)."""
-    return [sum(getattr(tokens, stream).vocabulary for stream in table) for table in table_streams(tokens)]
+    return [sum(getattr(tokens, stream).vocabulary for stream in table) for table in table_streams(tokens, domains)]
 
 
-def ids(codes: np.ndarray, stream: str, tokens: Tokens) -> np.ndarray:
+def ids(codes: np.ndarray, stream: str, tokens: Tokens, domains: Sequence[str] = DOMAINS) -> np.ndarray:
     """Codes of a stream's codebook ``[N]`` -> ids of the column that the stream is in."""
-    table = next(table for table in table_streams(tokens) if stream in table)
+    table = next(table for table in table_streams(tokens, domains) if stream in table)
     return codes + sum(getattr(tokens, before).vocabulary for before in table[: table.index(stream)])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,10 +27,11 @@ class Tokenizer:
     Args:
         tokens: the streams' settings.
         codebooks: stream -> codebook, of the streams that are asked for and of those that a residual one is left by.
+        domains: those that the experiment has.
     """
 
-    def __init__(self, tokens: Tokens, codebooks: dict[str, Codebook]) -> None:
-        self.tokens, self.codebooks = tokens, codebooks
+    def __init__(self, tokens: Tokens, codebooks: dict[str, Codebook], domains: Sequence[str] = DOMAINS) -> None:
+        self.tokens, self.codebooks, self.domains = tokens, codebooks, domains
 
     def codes(self, frames: np.ndarray, stream: str) -> np.ndarray:
         """Codes ``[N]`` of a stream from its frames ``[N, D]``."""
@@ -39,13 +40,13 @@ class Tokenizer:
 
     def primary(self, frames: np.ndarray, domain: str) -> np.ndarray:
         """Primary ids ``[N]`` of a clip from its domain's frames ``[N, D]``."""
-        return sequence.ids(self.codes(frames, domain), domain, self.tokens)
+        return sequence.ids(self.codes(frames, domain), domain, self.tokens, self.domains)
 
 
 def run(p: TokenizeSettings, *, shard: Wildcard, manifest: In, codebooks: Ins, features: Ins, out: Out) -> None:
     """Tokenize one shard of the manifest: output "tokens", int32 ``[N, S]``, at the primary stream's rate."""
-    names = sequence.streams(p.tokens)
-    tokenizer = Tokenizer(p.tokens, by_stream(codebooks, names))
+    names = sequence.streams(p.tokens, p.domains)
+    tokenizer = Tokenizer(p.tokens, by_stream(codebooks, names), p.domains)
     store = FeatureStore(features)
     settings = {name: getattr(p.tokens, name) for name in names}
     frames = {name: store.feature(stream.encoder, stream.output) for name, stream in settings.items()}
@@ -54,19 +55,19 @@ def run(p: TokenizeSettings, *, shard: Wildcard, manifest: In, codebooks: Ins, f
     def tokenized() -> Iterator[Stored]:
         for row in manifests.shard(manifests.read(manifest), int(shard), p.shards).itertuples():
             clip, primary, columns = row.id, frames[row.domain], []
-            for table in sequence.table_streams(p.tokens):
-                name = table[DOMAINS.index(row.domain)]
+            for table in sequence.table_streams(p.tokens, p.domains):
+                name = table[p.domains.index(row.domain)]
                 of = frames[name]
                 codes = tokenizer.codes(of[clip].numpy(), name)
                 spoken[name].append(codes)
                 placed = (of.rate[clip], of.first[clip], primary.frames[clip], primary.rate[clip], primary.first[clip])
-                columns.append(sequence.ids(sequence.at_rate(codes, *placed), name, p.tokens))
+                columns.append(sequence.ids(sequence.at_rate(codes, *placed), name, p.tokens, p.domains))
             ids = torch.from_numpy(np.stack(columns, 1).astype(np.int32))
             yield Stored(clip, "tokens", ids, primary.rate[clip], primary.first[clip])
 
     write_shard(out, "tokens", tokenized())
     rates = {name: next(iter(of.rate.values())) for name, of in frames.items()}
-    for domain in DOMAINS:
+    for domain in p.domains:
         codes = {name: (np.concatenate(parts), rates[name]) for name, parts in spoken.items() if name.endswith(domain)}
         print(bits(domain, codes, p.tokens))
 

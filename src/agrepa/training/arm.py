@@ -69,7 +69,7 @@ def run(
     start = checkpoints.meta(warmup)["step"]
     # Everything but the heads comes from the checkpoint; they are drawn after it, in the order of the selection.
     torch.manual_seed(generator(int(seed), "heads").initial_seed())
-    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens), noise_scale=p.flow.noise_scale)
+    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens, p.domains), noise_scale=p.flow.noise_scale)
     bit_c = BiTC(backbone.width, dataset.teacher_widths())
     term = supervision.build(p, selected(selection), backbone, dataset)
     objective = Objective(p.training, backbone, bit_c, term)

@@ -48,9 +48,9 @@ def run(
     """
     dataset = Dataset(p, manifest=manifest, statistics=statistics, mel=mel, tokens=tokens, teachers=p.teachers, targets=targets)
     torch.manual_seed(generator(p.seed, "initialisation").initial_seed())
-    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens), noise_scale=p.flow.noise_scale)
+    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens, p.domains), noise_scale=p.flow.noise_scale)
     if p.model.tables == "centres":
-        backbone.tokens.start(tables(codebooks, p.tokens, p.model.token_width))
+        backbone.tokens.start(tables(codebooks, p.tokens, p.model.token_width, p.domains))
     objective = Objective(p.training, backbone, BiTC(backbone.width, dataset.teacher_widths()))
     trainer = Trainer(p, objective, dataset, "warmup", p.seed, 0, p.training.warmup_steps, None, state)
     kept = state.folder / "snapshots"
