@@ -153,4 +153,5 @@ def test_tables_say_that_general_audio_was_not_run(demo):
     assert first.rows[0][3:5] == ("not run", "not run")
     assert audio.rows[0][1] == "not run"
     table1 = pd.DataFrame(columns=["measure"])
-    assert table_scd.layout(table1)[0].rows[1][:3] == ("Cos-EVT", "not run", "-")
+    correlations = pd.DataFrame(columns=["domain", "first", "second"])
+    assert table_scd.layout(table1, correlations)[0].rows[1][:3] == ("Cos-EVT", "not run", "-")
