@@ -36,12 +36,12 @@ TRAIN = {"queen_short": 4000, "queen_long": 12000}  # of the speaker of queen_a 
 
 @pytest.fixture
 def small(demo: Experiment) -> Experiment:
-    """A tiny model, three clips a domain, three steps of sampling and two of Griffin-Lim."""
+    """A tiny model, three clips a domain, three steps of sampling from noise and two of Griffin-Lim."""
     evaluation = demo.evaluation.model_copy(
         update={
             **dict.fromkeys(("speech_clips", "audio_clips"), 3),
             "unseen_clips": 0,
-            "sampling": demo.evaluation.sampling.model_copy(update={"steps": 3}),
+            "sampling": demo.evaluation.sampling.model_copy(update={"steps": 3, "temperature": 0.3}),
             "vocoder": demo.evaluation.vocoder.model_copy(update={"iterations": 2}),
         }
     )

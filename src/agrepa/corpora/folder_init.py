@@ -163,8 +163,9 @@ def _params(template: Path, out: Path, known: Experiment, corpora: Corpora, coun
         ("corpora", "train", f"{{{every}}}"),
         *(("corpora", split, f"{{{every}, unseen: 0}}") for split in SPLITS[1:]),
         *(("tokens", stream, _fitting(vocabulary)) for stream, vocabulary in _vocabularies(known, seconds).items()),
-        *(("probes", name, _with("clips", clips)) for name, clips in probed.items()),
-        ("probes", "fog_a", _with("trend_clips", min(known.probes.fog_a.trend_clips, fewest["validation"]))),
+        *(("probes", name, _with("clips", clips)) for name, clips in probed.items() if name != "fog_a"),
+        ("probes", "fog_a.clips", str(probed["fog_a"])),
+        ("probes", "fog_a.trend_clips", str(min(known.probes.fog_a.trend_clips, fewest["validation"]))),
         *(("evaluation", f"{domain}_clips", str(count)) for domain, count in heard.items()),
         ("evaluation", "unseen_clips", "0"),
         ("evaluation", "frechet", _with("reference_clips", min(known.evaluation.frechet.reference_clips, fewest["train"]))),
@@ -215,12 +216,14 @@ def _fitting(vocabulary: int) -> Callable[[str], str]:
 
 
 def _edited(text: str, room: str, key: str, value: Callable[[str], str] | str, template: Path) -> str:
-    """The text with another value of one key of a room, its comment kept.
+    """The text with another value of one key of a room, or of a mapping in it (``mapping.key``), its comment kept.
 
     Raises CorpusError when the key does not stand there on a line of its own.
     """
-    start = text.index(f"\n{room}:") if room else 0
-    pattern = re.compile(rf"(?m)^({'  ' if room else ''}{key}: *)((?:\"[^\"]*\"|[^#\n])*?)( *)(#.*)?$")
+    start, indent, (*mappings, last) = 0, "", key.split(".")
+    for name in (room, *mappings) if room else mappings:
+        start, indent = text.index(f"\n{indent}{name}:", start), f"{indent}  "
+    pattern = re.compile(rf"(?m)^({indent}{last}: *)((?:\"[^\"]*\"|[^#\n])*?)( *)(#.*)?$")
     found = pattern.search(text, start)
     if found is None:
         raise CorpusError(f"{template}: {room}.{key} does not stand on a line of its own: use params/demo.yaml as the template")
