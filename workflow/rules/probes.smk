@@ -87,6 +87,8 @@ checkpoint select:
         card=f"{WORK}/selections/{{arm}}.json.card.json",
     log:
         f"{WORK}/logs/select/{{arm}}.log",
+    # A moment's work, for which an arm's whole training waits.
+    priority: 20
     localrule: True
     conda:
         "../../environment.yml"
