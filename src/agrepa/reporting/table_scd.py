@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
 from agrepa.reporting.collected import settling
 from agrepa.reporting.layout import EMPTY, NOT_RUN, Grid, count, interval, number, printed
@@ -83,7 +84,8 @@ def controls(fog_a: dict[str, Probe]) -> pd.DataFrame:
 
 def settled(trend: pd.DataFrame, threshold: float) -> str:
     """Of each domain whether the order of its layers had settled when the warm-up ended, in a sentence."""
-    found = "; ".join(f"{domain}: {settling(trend, domain, threshold)}" for domain in trend["domain"].unique())
+    probed = set(trend["domain"])
+    found = "; ".join(f"{domain}: {settling(trend, domain, threshold)}" for domain in DOMAINS if domain in probed)
     return (
         f"The order of the layers by FoG-A at the end of the warm-up, settled from a rank correlation of {threshold:g}: {found}."
     )
