@@ -13,13 +13,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from test_figures import draw
 from test_tables import ROOT, make, settings, write_collected
 
 from agrepa.errors import ArtifactError
 from agrepa.params import Experiment
-from agrepa.reporting import dag, report, tables
+from agrepa.reporting import answer, dag, report, tables
 
 TEMPLATE = ROOT / "workflow" / "report" / "report.html.j2"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -105,7 +106,7 @@ def test_the_page_refers_to_nothing_outside_itself(page: Path, elements: Element
 
 def test_every_clip_has_a_spectrogram_of_every_row_and_a_player_of_every_model(elements: Elements) -> None:
     players = elements.of("audio")
-    assert len(players) == CLIPS * PLAYED_ROWS
+    assert len(players) == (CLIPS + 1) * PLAYED_ROWS, "one clip of speech is also beside the answer"
     assert all("controls" in player and player["aria-label"] for player in players)
     assert base64.b64decode(players[0]["src"].split(",")[1])[:4] == b"fLaC"
     assert len(elements.of("img")) == CLIPS * ROWS + FIGURES
@@ -283,3 +284,33 @@ async def visit(browser: str, address: str) -> dict[str, Any]:
             found = await call(6, "Runtime.evaluate", expression=SCRIPT, awaitPromise=True, returnByValue=True)
     outside = [url for url in requests if not url.startswith("data:")]
     return {"requests": outside, "problems": problems, **found["result"]["value"]}
+
+
+def test_the_answer_stands_first_with_levels_differences_and_what_they_amount_to() -> None:
+    scores = pd.DataFrame(
+        [("base", "speech_wer", 52.36, 45.74, 59.94, 1), ("control", "speech_wer", 114.8, 106.6, 123.7, 1)],
+        columns=["row", "metric", "value", "low", "high", "seeds"],
+    )
+    gaps = pd.DataFrame(
+        [
+            ("REPA", "repa_l8", "speech_wer", 10.24, 4.906, 15.58, "worse"),
+            ("AG-REPA", "ag_repa", "speech_wer", -0.23, -5.56, 5.1, ""),
+            ("AG-REPA", "ag_repa", "speech_cer", -3.0, -4.0, -2.0, "better"),
+            ("Control", "", "speech_wer", 62.5, 54.3, 70.7, "worse"),
+        ],
+        columns=["method", "arm", "metric", "difference", "low", "high", "verdict"],
+    )
+    assert answer.sentences({"base": "Base", "control": "Control"}, scores, gaps) == [
+        "Word error rate of speech: Base 52.4 [45.7, 59.9] %; Control 115 [107, 124] %.",
+        "REPA, against Base: +10.2 [4.9, 15.6] points of WER, worse.",
+        "AG-REPA, against Base: -0.23 [-5.56, 5.10] points of WER, no difference is seen.",
+        "One training a row: the intervals say how values vary with the clips, not with the training.",
+    ]
+    assert answer.sentences({}, scores.iloc[:0], gaps.iloc[:0]) == []
+    assert answer.heard([{"domain": "audio"}]) is None
+
+
+def test_the_page_gives_its_answer_before_anything_else(page: Path) -> None:
+    text = page.read_text()
+    assert text.index('id="question"') < text.index('id="answer"') < text.index('id="reading"')
+    assert "points of WER" in text[text.index('id="answer"') : text.index('id="reading"')]

@@ -14,13 +14,13 @@ from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
 from agrepa.evaluation.rows import ANCHORS, CONTROLS
 from agrepa.job import In, Out
-from agrepa.reporting import dag
+from agrepa.reporting import answer, dag
 from agrepa.reporting.collected import labels, read_scores, read_selections, selected
 from agrepa.reporting.figures import FIGURES
 from agrepa.reporting.figures_listening import image
 from agrepa.reporting.kept_clips import Clip, read_clips
 from agrepa.reporting.metrics import metrics
-from agrepa.reporting.table_scores import provenance
+from agrepa.reporting.table_scores import differences, provenance, shown
 from agrepa.reporting.tables import NAMES as TABLES
 from agrepa.reporting.tables import read_page
 
@@ -66,8 +66,10 @@ def run(
     clips, kept = read_clips(listening), read_cards(cards)
     graph = dag.stage_graph([card["card"] for card in kept])
     pages = {name: read_page(p, name, tables) for name in TABLES}
-    behind = provenance(p.rows, read_scores(scores), metrics(p.embeddings, p.encoders))
+    measured, found = metrics(p.embeddings, p.encoders), read_scores(scores)
+    behind = provenance(p.rows, found, measured)
     rows = labels(p.rows, sorted({row for clip in clips for row in clip.mels}))
+    shown_clips = [players(clip, rows) for clip in clips]
     environment = Environment(
         loader=FileSystemLoader(template.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -82,7 +84,9 @@ def run(
         probe_figures=[picture(figures / name) for name in PROBE_FIGURES],
         training_figures=[picture(figures / name) for name in TRAINING_FIGURES],
         score_figures=[picture(figures / name) for name in SCORE_FIGURES],
-        clips=[players(clip, rows) for clip in clips],
+        clips=shown_clips,
+        answer=answer.sentences(shown(p.rows, found), found, differences(p.rows, found, measured)),
+        heard=answer.heard(shown_clips),
         selections=chosen(p.rows, read_selections(selections)),
         cards=kept,
         attribution=_text(attribution),
