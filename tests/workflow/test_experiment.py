@@ -58,19 +58,22 @@ def test_config_b_tokens_have_two_streams_and_every_id_is_in_its_vocabulary(fini
             assert tokens[:, 1].min() >= 0 and tokens[:, 1].max() < 32
 
 
-def test_no_speaker_source_or_text_is_in_two_splits(finished):
+def test_no_recording_text_source_or_unseen_speaker_is_in_two_splits(finished):
     manifest = pd.read_parquet(finished.folder / "work/demo/manifest.parquet")
     speech = manifest[manifest.domain == "speech"]
-    for rows, column in ((manifest, "family"), (manifest, "sha256"), (speech, "text")):
+    heard_apart = manifest[manifest.listing != "main"]
+    for rows, column in ((heard_apart, "family"), (manifest, "sha256"), (speech, "text")):
         splits = rows.groupby(column).split.agg(set)
         assert all(len(found) == 1 for found in splits)
-    assert manifest.groupby(["split", "domain"]).size().to_dict() == {
-        ("train", "speech"): 24,
-        ("train", "audio"): 16,
-        ("validation", "speech"): 3,
-        ("validation", "audio"): 3,
-        ("test", "speech"): 5,
-        ("test", "audio"): 5,
+    assert manifest.groupby(["split", "domain", "listing"]).size().to_dict() == {
+        ("train", "speech", ""): 24,
+        ("train", "audio", ""): 16,
+        ("validation", "speech", "main"): 3,
+        ("validation", "speech", "unseen"): 3,
+        ("validation", "audio", ""): 3,
+        ("test", "speech", "main"): 5,
+        ("test", "speech", "unseen"): 3,
+        ("test", "audio", ""): 5,
     }
 
 
