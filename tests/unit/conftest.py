@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_results import make, write_collected
 
 from agrepa.artifacts.features import index, write_shard
 from agrepa.artifacts.files import write_json, write_table
@@ -179,3 +180,16 @@ def dataset(small, settings_of, features):
     p = settings_of(WarmupSettings, small)
     chosen = {"teachers": p.teachers, "targets": features["targets"], "features": features["features"]}
     return Dataset(p, **features["sources"], **chosen)
+
+
+@pytest.fixture
+def collected(tmp_path):
+    """A made-up ``results/demo/scores``."""
+    return write_collected(tmp_path / "demo" / "scores")
+
+
+@pytest.fixture
+def written(demo, collected, tmp_path):
+    """The folder of the tables made of it."""
+    make(demo, collected, tmp_path / "tables")
+    return tmp_path / "tables"

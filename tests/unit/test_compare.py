@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_tables import SCORE_COLUMNS
+from made_results import SCORE_COLUMNS
 
 from agrepa.errors import ArtifactError
 from agrepa.reporting.compare import change, compare

@@ -9,7 +9,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from test_tables import ARMS, made_scores, settings, write_collected
+from made_results import ARMS, made_scores, settings, write_collected
 
 from agrepa.errors import ArtifactError
 from agrepa.params import Experiment

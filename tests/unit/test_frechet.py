@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import scipy.linalg
 import torch
+from made_results import settings
 from scipy import stats
-from test_tables import settings
 
 from agrepa.artifacts.features import Feature, FeatureStore, index, write_shard
 from agrepa.artifacts.files import read_json, read_table, write_table

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_tables import settings
+from made_results import settings
 
 from agrepa.archives.containers import deb_members
 from agrepa.artifacts.files import read_json, write_table

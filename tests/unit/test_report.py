@@ -15,8 +15,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from made_results import ROOT, make, settings, write_collected
 from test_figures import draw
-from test_tables import ROOT, make, settings, write_collected
 
 from agrepa.errors import ArtifactError
 from agrepa.params import Experiment

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_results import settings
 from scipy import stats
-from test_tables import settings
 
 from agrepa.artifacts.files import read_json, write_json, write_table
 from agrepa.errors import ArtifactError

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_results import settings
 from safetensors.torch import save_file
-from test_tables import settings
 
 from agrepa.artifacts.features import index, write_shard
 from agrepa.artifacts.files import write_json, write_table

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_tables import settings
+from made_results import settings
 
 from agrepa.artifacts.features import index, write_shard
 from agrepa.artifacts.files import read_json, read_table, write_table

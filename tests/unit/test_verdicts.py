@@ -8,24 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_tables import made_scores, make, write_collected
+from made_results import made_scores, make
 
 from agrepa.params import Experiment
 from agrepa.reporting import tables
 
 AG, CONTROL = "AG-REPA (FoG-A top-3)", "Control (tokens of another clip)"
-
-
-@pytest.fixture
-def collected(tmp_path: Path) -> Path:
-    return write_collected(tmp_path / "demo" / "scores")
-
-
-@pytest.fixture
-def written(demo: Experiment, collected: Path, tmp_path: Path) -> Path:
-    """The folder of the tables."""
-    make(demo, collected, tmp_path / "tables")
-    return tmp_path / "tables"
 
 
 def remade(demo: Experiment, collected: Path, scores: pd.DataFrame, out: Path) -> Path:

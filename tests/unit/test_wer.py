@@ -9,7 +9,7 @@ import jiwer
 import numpy as np
 import pandas as pd
 import pytest
-from test_tables import settings
+from made_results import settings
 
 from agrepa.archives.containers import deb_members
 from agrepa.artifacts.files import read_json, read_table, write_table

@@ -8,6 +8,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import networkx as nx
+
 from agrepa.corpora.clip import plain
 from agrepa.corpora.manifest import SPLITS
 from agrepa.corpora.ordering import PRIORITY
@@ -98,22 +100,8 @@ def leaks(recordings: list[Recording], source: Source) -> list[tuple[int, str]]:
 
 def _units(recordings: list[Recording], source: Source) -> list[list[Recording]]:
     """Recordings that have something in common, directly or through others."""
-    parents: dict[Hashable, Hashable] = {}
-
-    def root(tie: Hashable) -> Hashable:
-        while (above := parents.setdefault(tie, tie)) != tie:
-            parents[tie] = parents[above]
-            tie = above
-        return tie
-
-    units: dict[Hashable, list[Recording]] = defaultdict(list)
-    for recording in recordings:
-        first, *others = _ties(recording, source)
-        for tie in others:
-            parents[root(tie)] = root(first)
-    for recording in recordings:
-        units[root(_ties(recording, source)[0])].append(recording)
-    return list(units.values())
+    graph = nx.Graph((recording.number, tie) for recording in recordings for tie in _ties(recording, source))
+    return [[r for r in recordings if r.number in together] for together in nx.connected_components(graph)]
 
 
 def _ties(recording: Recording, source: Source) -> list[Hashable]:
