@@ -210,6 +210,7 @@ def test_draws_are_shared_by_arms_and_respect_their_rates(small, settings_of, da
     assert dropped == pytest.approx(0.1, abs=0.02)
     for d in draws[:20]:
         shown = (d.condition.reference != 0).any(-1)
+        assert torch.equal(shown, d.given)
         assert (shown.sum(1) <= (p.training.reference_fraction * batch.mask.sum(1)).floor()).all()
         assert (shown.int().diff(dim=1) <= 0).all(), "the reference is a prefix"
     either = torch.stack([torch.stack([d.condition.dropped, (d.condition.reference == 0).all(-1).all(-1)]) for d in draws])

@@ -11,6 +11,7 @@ from agrepa.alignment.bit_c import BiTC
 from agrepa.artifacts.files import load_tensors, write_json
 from agrepa.data.noise import clip_noise, draw
 from agrepa.errors import AgrepaError, ArtifactError
+from agrepa.flow.path import interpolate
 from agrepa.job import State
 from agrepa.model.backbone import build
 from agrepa.params.stages import ArmSettings, WarmupSettings
@@ -109,6 +110,23 @@ def test_objective_adds_up_and_reaches_heads_and_tokens(small, settings_of, data
         )
     )
     assert plain["total"].item() == pytest.approx(plain["flow"].item() + weighted, rel=1e-4)
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_the_frames_of_the_reference_are_in_the_flow_loss_only_where_params_say_so(small, settings_of, dataset, stirred, counted):
+    p = settings_of(ArmSettings, small, arm="base")
+    training = p.training.model_copy(update={"reference_loss": counted})
+    backbone = stirred(build(p.model, p.mel.bands, VOCABULARIES, noise_scale=p.flow.noise_scale)).eval()
+    batch = dataset.batch(["clip_0", "clip_1", "clip_2"])
+    drawn = draw(p, batch, 0, 0)
+    assert drawn.given.any(), "a reference has to be there for it to be left out"
+    flow = Objective(training, backbone, BiTC(16, dataset.teacher_widths()))(batch, drawn)["flow"].item()
+    predicted = backbone(interpolate(batch.mel, drawn.eps, drawn.t), drawn.t, drawn.condition, batch.mask)
+    losses = []
+    for i, frames in enumerate(batch.mask.sum(1).tolist()):
+        first = 0 if counted else int((drawn.condition.reference[i] != 0).any(-1).sum())
+        losses.append((predicted[i, first:frames] - (batch.mel - drawn.eps)[i, first:frames]).square().mean().item())
+    assert flow == pytest.approx(sum(losses) / 3, rel=1e-5)
 
 
 def interface(backbone, dataset, p, clip):

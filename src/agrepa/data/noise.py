@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,16 +34,21 @@ def clip_noise(batch: Batch, scale: float, *key: object) -> Tensor:
 
 @dataclass
 class Draw:
-    """The randomness of one step: times ``[B]``, noise ``[B, T, M]``, and the condition with its dropouts and reference."""
+    """The randomness of one step: times ``[B]``, noise ``[B, T, M]``, and the condition with its dropouts and reference.
+
+    ``given`` ``[B, T]`` is True at the frames that the reference shows.
+    """
 
     step: int
     t: Tensor
     eps: Tensor
     condition: Condition
+    given: Tensor
 
     def to(self, device: torch.device) -> Draw:
         """The same draw on another device."""
-        return replace(self, t=self.t.to(device), eps=self.eps.to(device), condition=self.condition.to(device))
+        moved = (self.t.to(device), self.eps.to(device), self.condition.to(device), self.given.to(device))
+        return Draw(self.step, *moved)
 
 
 def crops(frames: Mapping[str, int], crop_frames: int | None, seed: int, step: int) -> dict[str, Window]:
@@ -82,4 +87,4 @@ def draw(p: ModelSettings, batch: Batch, seed: int, step: int) -> Draw:
     prefix = (lengths * part * training.reference_fraction).long() * ~hidden
     shown = torch.arange(batch.mel.shape[1]) < prefix[:, None]
     c = batch.condition
-    return Draw(step, t, eps, Condition(c.tokens, c.positions, batch.mel * shown[..., None], dropped))
+    return Draw(step, t, eps, Condition(c.tokens, c.positions, batch.mel * shown[..., None], dropped), shown)

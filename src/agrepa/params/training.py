@@ -37,6 +37,7 @@ class Training(Strict):
     condition_dropout: Fraction
     reference_dropout: Fraction
     reference_fraction: Fraction
+    reference_loss: bool
     bit_c_weight: dict[Domain, Nonnegative]
     alignment_weight: Nonnegative
     precision: Literal["32-true", "bf16-mixed"]

@@ -42,14 +42,15 @@ class Objective(nn.Module):
         super().__init__()
         self.backbone, self.bit_c, self.supervision = backbone, bit_c, supervision
         self.bit_c_weight = {str(domain): weight for domain, weight in settings.bit_c_weight.items()}
-        self.alignment_weight = settings.alignment_weight
+        self.alignment_weight, self.reference_loss = settings.alignment_weight, settings.reference_loss
 
     def forward(self, batch: Batch, drawn: Draw) -> dict[str, Tensor]:
         """Scalar losses: "flow", "bit_c", "alignment" (unweighted where they have a weight) and "total"."""
         states: dict[int, Tensor] = {}
         x = interpolate(batch.mel, drawn.eps, drawn.t)
         predicted = self.backbone(x, drawn.t, drawn.condition, batch.mask, states=states)
-        flow = flow_matching_loss(predicted, velocity(batch.mel, drawn.eps), batch.mask).mean()
+        asked = batch.mask if self.reference_loss else batch.mask & ~drawn.given
+        flow = flow_matching_loss(predicted, velocity(batch.mel, drawn.eps), asked).mean()
         interface = pool(states[0], batch.mask)
         bit_c = weighted_bit_c = alignment = flow.new_zeros(())
         for index, domain in enumerate(DOMAINS):
