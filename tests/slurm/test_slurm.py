@@ -11,7 +11,7 @@ from cluster import Cluster
 from shrunken import Workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
-COMMAND = ("snakemake", "--workflow-profile", "workflow/profiles/slurm")
+COMMAND = ("snakemake", "--workflow-profile", "profiles/slurm")
 TABLES = [f"results/demo/tables/table{number}.csv" for number in (1, 2, 3)]
 
 

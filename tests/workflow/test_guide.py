@@ -77,7 +77,7 @@ def test_the_commands_of_the_guide_do_what_it_says(space, root):
     assert "snakemake is up to date with what DVC built" in said["agrepa adopt snakemake"]
     assert "params: params/small.yaml" in (space.folder.parent / "agrepa-small" / "dvc.yaml").read_text()
 
-    assert "Nothing to be done" in said["snakemake --workflow-profile workflow/profiles/slurm"]
+    assert "Nothing to be done" in said["snakemake --workflow-profile profiles/slurm"]
     assert "work/demo/warmup/checkpoint.safetensors  <- warmup at" in said["agrepa show results/demo/scores/scores.csv"]
     assert "AG-REPA" in said["agrepa compare HEAD~1 HEAD"] or "ag_repa" in said["agrepa compare HEAD~1 HEAD"]
     assert space.planned() == {}

@@ -7,6 +7,7 @@ use rule stage as fetch with:
         card="downloads/{archive}.{suffix}.card.json",
     log:
         "downloads/logs/{archive}.{suffix}.log",
+    priority: 30
     localrule: True
     resources:
         network=1,
@@ -23,6 +24,7 @@ use rule stage as candidates with:
         card=f"{WORK}/candidates.parquet.card.json",
     log:
         f"{WORK}/logs/candidates.log",
+    priority: 30
     params:
         **job("candidates"),
 
@@ -38,6 +40,7 @@ use rule stage as decode with:
         card=f"{WORK}/clips/{{shard}}.parquet.card.json",
     log:
         f"{WORK}/logs/decode/{{shard}}.log",
+    priority: 30
     params:
         **job("decode"),
 
@@ -51,6 +54,7 @@ use rule stage as manifest with:
         card=f"{WORK}/manifest.parquet.card.json",
     log:
         f"{WORK}/logs/manifest.log",
+    priority: 30
     params:
         **job("manifest"),
 

@@ -1,6 +1,7 @@
 """What the model reads of a clip: log-mel, features and target vectors of the frozen networks, and tokens.
 
 All are written in shards behind one index a store: what follows reads the index, which holds the hash of every shard.
+The warm-up, the longest job, waits for all but the features that only a Frechet distance reads: they come before any evaluation.
 """
 
 
@@ -12,6 +13,7 @@ use rule stage as mel with:
         card=f"{WORK}/mel/{{shard}}.safetensors.card.json",
     log:
         f"{WORK}/logs/mel/{{shard}}.log",
+    priority: 30
     params:
         **job("mel"),
 
@@ -26,6 +28,7 @@ use rule stage as encode with:
         card=f"{WORK}/features/{{encoder}}/{{shard}}.safetensors.card.json",
     log:
         f"{WORK}/logs/encode/{{encoder}}/{{shard}}.log",
+    priority: FLOW.urgency
     params:
         **job("encode"),
 
@@ -38,6 +41,7 @@ use rule stage as index with:
         card=f"{WORK}/{{store}}/index.parquet.card.json",
     log:
         f"{WORK}/logs/index/{{store}}.log",
+    priority: 30
     params:
         **job("index"),
 
@@ -51,6 +55,7 @@ use rule stage as mel_statistics with:
         card=f"{WORK}/mel/statistics.json.card.json",
     log:
         f"{WORK}/logs/mel_statistics.log",
+    priority: 30
     params:
         **job("mel_statistics"),
 
@@ -75,6 +80,7 @@ use rule stage as codebook with:
         card=f"{WORK}/codebooks/{{stream}}.safetensors.card.json",
     log:
         f"{WORK}/logs/codebook/{{stream}}.log",
+    priority: 30
     params:
         **job("codebook"),
 
@@ -89,6 +95,7 @@ use rule stage as tokenize with:
         card=f"{WORK}/tokens/{{shard}}.safetensors.card.json",
     log:
         f"{WORK}/logs/tokenize/{{shard}}.log",
+    priority: 30
     params:
         **job("tokenize"),
 

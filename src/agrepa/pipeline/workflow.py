@@ -111,6 +111,10 @@ class Workflow:
         """The indexes of some encoders' "features" or "targets"."""
         return [f"work/{self.experiment.name}/{store}/{encoder}/index.parquet" for encoder in encoders]
 
+    def urgency(self, wildcards: Any) -> int:
+        """The priority of an encoder's jobs: that of all that the warm-up waits for, or of what only evaluation reads."""
+        return 30 if wildcards.encoder in {*self.stream_encoders, *self.teacher_encoders} else 0
+
     def aligned_frames(self, arm: str) -> list[str]:
         """The indexes of the teachers' frames, for an arm whose target they are."""
         row = self.experiment.rows[arm]
