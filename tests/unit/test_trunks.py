@@ -14,7 +14,7 @@ from agrepa.params.model import Model
 from agrepa.probes.controls import mean_of_frames, update_size
 
 BANDS, VOCABULARIES, LENGTHS = 10, [11, 7], [12, 9, 5]
-TRUNKS = [("uvit", 5), ("uvit", 6), ("f5", 5)]
+TRUNKS = [("uvit", 5), ("uvit", 6), ("f5", 5), ("unet1d", 5), ("unet1d", 6)]
 
 
 @pytest.fixture(params=TRUNKS, ids=lambda trunk: f"{trunk[0]}-{trunk[1]}")
@@ -177,6 +177,43 @@ def test_a_front_of_its_own_and_two_grouped_convolutions_are_all_that_f5_has_bes
         for block in network.blocks:
             found = found + block(found, time, mask)
         assert torch.equal(network.readout(found, time), network(*inputs))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("length", [1, 2, 7, 12])
+def test_a_u_net_is_the_chain_of_its_parts_at_any_length(sizes, stirred, inputs, length):
+    x, t, c, mask = (inputs[0][:1, :length], inputs[1][:1], inputs[2], inputs[3][:1, :length])
+    c = Condition(c.tokens[:1], c.positions[:1, :length], c.reference[:1, :length], c.dropped[:1])
+    network = made(sizes, stirred, kind="unet1d", depth=6)
+    for part in (network.last, *(block for stage in network.stages for block in (stage.first, stage.second))):
+        part.weight.normal_()
+        part.bias.normal_()
+
+    def convolved(block, h):
+        norm = torch.nn.functional.group_norm(block.conv(h), 8, block.weight, block.bias)
+        return torch.nn.functional.mish(norm)
+
+    def stage(number, h):
+        part = network.stages[number]
+        inner = convolved(part.first, h) + part.time(torch.nn.functional.mish(time))[..., None]
+        h = convolved(part.second, inner) + network.shortcuts[number](h.transpose(1, 2)).transpose(1, 2)
+        block, h = part.transformer, h.transpose(1, 2)
+        everywhere = torch.ones(1, h.shape[1], dtype=torch.bool)
+        h = h + block.attend(block.norm_attention(h), everywhere)
+        return (h + block.feed_forward(block.norm_feed_forward(h))).transpose(1, 2)
+
+    h, time, _ = network.embed(x, t, c, mask)
+    first = stage(0, h.transpose(1, 2))
+    second = stage(1, network.to_half_rate(first))
+    assert second.shape[-1] == (length + 1) // 2
+    h = stage(3, stage(2, network.leave_down(second)))
+    h = network.to_full_rate(stage(4, torch.cat([h, second], 1)))[..., :length]
+    h = network.leave_up(stage(5, torch.cat([h, first], 1)))
+    expected = network.proj_out(convolved(network.last, h).transpose(1, 2))
+    states = {}
+    assert torch.allclose(network(x, t, c, mask, states=states), expected, atol=1e-4)
+    assert torch.allclose(states[2][0], second[0].T.repeat_interleave(2, 0)[:length], atol=1e-4)
+    assert network.kinds == ["down", "down", "middle", "middle", "up", "up"]
 
 
 def test_a_module_whose_network_has_no_gates_is_named(sizes, monkeypatch):
