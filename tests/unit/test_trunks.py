@@ -69,6 +69,22 @@ def test_the_short_way_to_the_gated_velocities_gives_those_of_the_definition(tru
 
 
 @torch.no_grad()
+def test_a_mean_ablated_layer_writes_its_mean_to_the_time_s_frame_as_well(sizes, stirred, inputs):
+    network, mask = made(sizes, stirred, kind="uvit"), inputs[3]
+    found = list(network.ablated(*inputs, mean_of_frames(mask)))
+
+    def averaged(_unit, _given, f):
+        frames = torch.cat([f[i, 1 : length + 1] for i, length in enumerate(LENGTHS)]).mean(0)
+        time = sum(length * f[i, 0] for i, length in enumerate(LENGTHS)) / sum(LENGTHS)
+        return torch.cat([time.expand(3, 1, 24), frames.expand(3, 12, 24)], 1)
+
+    for layer in range(1, 6):
+        hook = network.unit(layer).register_forward_hook(averaged)
+        assert torch.allclose(found[layer][mask], network(*inputs)[mask], atol=1e-5)
+        hook.remove()
+
+
+@torch.no_grad()
 def test_updates_are_the_difference_that_a_gate_makes_to_its_own_layer(trunk, inputs):
     states, sizes = {}, update_size(trunk, *inputs)
     trunk(*inputs, states=states)

@@ -1,9 +1,9 @@
 """The U-shaped decoder of Matcha-TTS (Mehta et al. 2024, arXiv 2309.03199) and CosyVoice: down, middle and up stages.
 
 A stage is a residual block of two convolutions, which time enters, and a transformer block. Two stages go down, the second at
-half the frame rate; the middle stages stay there; two go up, and take in what the stages down passed on. Stage l adds to a base path,
-h_l = W_l b_l + m_l f_l(b_l), where b_l is what the stage is given and W_l the convolution of one frame round the residual block.
-A gate switches off all that the stage's two blocks write, and leaves W_l, the change of rate and the skips.
+half the frame rate; the middle stages stay there; two go up, and take in what the stages down passed on. Stage l adds to a
+base path, h_l = W_l b_l + m_l f_l(b_l), where b_l is what the stage is given and W_l the convolution of one frame round the
+residual block. A gate switches off all that the stage's two blocks write, and leaves W_l, the change of rate and the skips.
 
 The condition mu is the token interface at mel frames; the originals put a text encoder there.
 """
