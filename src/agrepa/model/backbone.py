@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING
 
 import torch
@@ -142,6 +143,9 @@ class Preconditioned(Backbone):
     def unit(self, layer: int) -> nn.Module:
         return self.network.unit(layer)
 
+    def updates(self, x: Tensor, t: Tensor, condition: Condition, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
+        return self.network.updates(x, t, condition, mask)
+
     def ablated(
         self, x: Tensor, t: Tensor, condition: Condition, mask: Tensor, replace: Callable[[Tensor], Tensor] | None = None
     ) -> Iterator[Tensor]:
@@ -157,9 +161,14 @@ def build(settings: Model, bands: int, vocabularies: list[int], *, noise_scale: 
         vocabularies: size of each token stream.
         noise_scale: s, deviation of the noise at t = 0; read where the model is preconditioned.
 
-    Raises ParamsError when it is and s is not given.
+    Raises ParamsError when it is and s is not given, and when the module builds what has no gates.
     """
     network: Backbone = import_module(f"agrepa.model.{settings.kind}").build(settings, bands, vocabularies)
+    if not isinstance(network, Backbone) or not {"gates", "states"} <= set(signature(network.forward).parameters):
+        raise ParamsError(
+            f"model.kind: agrepa/model/{settings.kind}.py builds a {type(network).__name__}, whose layers have no gates: "
+            "build a Backbone whose forward takes gates and states, or choose another kind"
+        )
     if not settings.preconditioned:
         return network
     if noise_scale is None:

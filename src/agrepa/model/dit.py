@@ -9,45 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agrepa.model.backbone import Backbone
-from agrepa.model.conditioning import Condition, TimeEmbedding, TokenEmbedding, sinusoid
-from agrepa.model.front import Front
-from agrepa.model.rotary import angles, rotate
+from agrepa.model.entrance import Entrance
+from agrepa.model.transformer import Transformer
 
 if TYPE_CHECKING:
+    from agrepa.model.conditioning import Condition
     from agrepa.params.model import Model
 
 
-class Block(nn.Module):
+class Block(Transformer):
     """f_l: adaLN-Zero attention and feed-forward. Returns the residual, not the sum."""
 
     def __init__(self, width: int, heads: int, ff_mult: int, dropout: float, rotary: bool) -> None:
-        super().__init__()
-        self.heads, self.dropout, self.rotary = heads, dropout, rotary
+        super().__init__(width, heads, ff_mult, dropout, rotary)
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(width, ff_mult * width), nn.GELU(approximate="tanh"), nn.Dropout(dropout), nn.Linear(ff_mult * width, width)
-        )
         self.modulation = nn.Linear(width, 6 * width)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
-
-    def attend(self, x: Tensor, mask: Tensor) -> Tensor:
-        batch, frames, width = x.shape
-        query, key, value = self.qkv(x).view(batch, frames, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        if self.rotary:
-            angle = angles(frames, width // self.heads, x.device)
-            query, key = rotate(query, angle), rotate(key, angle)
-        mixed = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask[:, None, None, :], dropout_p=self.dropout if self.training else 0.0
-        )
-        return self.out(mixed.transpose(1, 2).reshape(batch, frames, width))
 
     def forward(self, h: Tensor, c: Tensor, mask: Tensor) -> Tensor:
         """f_l(h, c): h ``[B, T, D]``, c ``[B, D]``, mask ``[B, T]`` True at valid frames -> residual ``[B, T, D]``."""
@@ -57,25 +38,12 @@ class Block(nn.Module):
         return attended + gate_f * self.feed_forward(inner)
 
 
-class DiT(Backbone):
-    """Velocity v_theta(x_t, t, c) over mel frames, one gate a block.
-
-    Args:
-        settings: sizes.
-        bands: M, mel bands.
-        vocabularies: size of each token stream.
-    """
+class DiT(Entrance):
+    """Velocity v_theta(x_t, t, c) over mel frames, one gate a block."""
 
     def __init__(self, settings: Model, bands: int, vocabularies: list[int]) -> None:
-        super().__init__()
-        width = settings.width
-        self.depth, self.width, self.kinds = settings.depth, width, ["transformer"] * settings.depth
-        self.rotary = settings.positions == "rotary"
-        self.tokens = TokenEmbedding(vocabularies, settings.token_width, width)
-        self.front = Front(settings.front, width)
-        self.time = TimeEmbedding(width)
-        self.proj_in = nn.Linear(2 * bands + width, width)
-        self.local = nn.Conv1d(width, width, settings.conv_kernel, padding=settings.conv_kernel // 2, groups=width)
+        super().__init__(settings, bands, vocabularies)
+        width, self.kinds = settings.width, ["transformer"] * settings.depth
         self.blocks = nn.ModuleList(
             Block(width, settings.heads, settings.ff_mult, settings.dropout, self.rotary) for _ in range(settings.depth)
         )
@@ -85,26 +53,6 @@ class DiT(Backbone):
         for layer in (self.modulation, self.proj_out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-
-    def embed(self, x: Tensor, t: Tensor, condition: Condition, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Everything before the blocks.
-
-        Args:
-            x: x_t ``[B, T, M]``.
-            t: ``[B]``.
-            mask: True at valid frames ``[B, T]``.
-
-        Returns:
-            h_0 ``[B, T, D]``, the time condition c ``[B, D]``, and the token interface ``[B, T, D]``.
-        """
-        interface = self.front(self.tokens(condition), mask)
-        h = self.proj_in(torch.cat([x, interface, condition.reference], -1))
-        if not self.rotary:
-            h = h + sinusoid(torch.arange(x.shape[1], device=x.device), self.width).to(h.dtype)
-        valid = mask.unsqueeze(-1)
-        h = h * valid
-        h = (h + F.gelu(self.local(h.transpose(1, 2)).transpose(1, 2))) * valid
-        return h, self.time(t), interface
 
     def readout(self, h: Tensor, c: Tensor) -> Tensor:
         """h_L ``[B, T, D]`` -> velocity ``[B, T, M]`` (float32)."""

@@ -6,6 +6,7 @@ Nothing is imported for it: which modules there are, and what they state about t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ INTERNAL = "internal"  # the target that is a deeper layer of the model itself
 def slips(p: Experiment, package: Path) -> Iterator[Slip]:
     """Every slip of an experiment; ``package`` is where the modules lie that it names."""
     yield from unknown_kinds(p, package)
+    yield from too_small_models(p, package)
     yield from wrong_strategies(p, package)
     yield from wrong_arms(p)
     yield from references.slips(p, package)
@@ -51,6 +53,16 @@ def unknown_kinds(p: Experiment, package: Path) -> Iterator[Slip]:
         for where, kind in found:
             if kind not in there:
                 yield Slip(where, f"there is no such kind: agrepa/{folder} has {', '.join(there) or 'none'}", kind)
+
+
+def too_small_models(p: Experiment, package: Path) -> Iterator[Slip]:
+    """Sizes that the backbone cannot do with. One that needs more than the schema asks of all states so in LEAST."""
+    kind = p.model.kind
+    if kind not in kinds("model", "build", package):
+        return
+    for key, least in (stated("model", kind, "LEAST", package) or {}).items():
+        if (found := attrgetter(key)(p.model)) < least:
+            yield Slip(("model", *key.split(".")), f"a model of kind {kind} needs {least} at least: raise it", found)
 
 
 def wrong_strategies(p: Experiment, package: Path) -> Iterator[Slip]:
