@@ -36,8 +36,28 @@ def fixed_layers(rule: LayerRule, depth: int) -> list[int]:
     return layers
 
 
+def random_layers(count: int, k: int, seed: int, draw: int) -> list[int]:
+    """The ``draw``-th of the different sets of k of the first ``count`` layers that the stream of ``seed`` gives, from 0."""
+    rng = np.random.default_rng(seed)
+    found: list[list[int]] = []
+    while len(found) <= draw:  # loading has made sure that there are so many
+        layers = sorted(int(i) + 1 for i in rng.permutation(count)[:k])
+        if layers not in found:
+            found.append(layers)
+    return found[draw]
+
+
+def shares_by_time(measured: dict[str, Any], layers: list[int]) -> dict[str, Any]:
+    """lambda_k(t), the shares of Eq. 11 at each time of the probe: ``weights_by_time`` ``[times, K]``, each row of sum 1."""
+    scores = np.asarray(measured["by_time"])[[layer - 1 for layer in layers]]
+    return {"times": measured["times"], "weights_by_time": [weights(column) for column in scores.T.tolist()]}
+
+
 def run(p: SelectSettings, *, arm: Wildcard, probe: Ins, out: Out) -> None:
     """Write selection.json: per domain the layers (from 1), the weights, and the scores with intervals they came from.
+
+    An arm whose target is a deeper layer of the model selects among all but the last, which has none. One that weighs its layers
+    by the score at each t has ``times`` and ``weights_by_time`` as well, and as ``weights`` their mean.
 
     Args:
         probe: the result of the probe that the arm's strategy names; none where it names none.
@@ -45,22 +65,30 @@ def run(p: SelectSettings, *, arm: Wildcard, probe: Ins, out: Out) -> None:
     Raises ArtifactError when the strategy needs a probe and there is not exactly one.
     """
     domains: dict[str, Any] = {}
+    candidates = p.depth - p.looks_deeper
     for domain in p.domains:
         scores = low = high = None
+        by_time: dict[str, Any] = {}
         if p.strategy == "none":
             layers = []
         elif p.layers is not None:
             layers = fixed_layers(p.layers, p.depth)
-        elif p.strategy == "random":
+        elif p.strategy == "random" and p.k is not None:
             # One draw for both domains, as in the paper's random control.
-            order = np.random.default_rng(p.seed).permutation(p.depth)
-            layers = sorted(int(i) + 1 for i in order[: p.k])
+            layers = random_layers(candidates, p.k, p.seed, p.draw)
         else:
             if len(probe) != 1 or p.k is None:
                 raise ArtifactError(f"arm {arm!r}: strategy {p.strategy!r} needs its k and the one result of its probe")
             measured = read_json(probe[0])["domains"][domain]
-            layers = top_k(measured["score"], p.k)
+            if p.ranked_by != "score":
+                measured = measured["controls"][p.ranked_by]
+            layers = top_k(measured["score"][:candidates], p.k)
             scores, low, high = ([measured[name][layer - 1] for layer in layers] for name in ("score", "low", "high"))
-        share = weights(scores) if p.weighting == "score" and scores else equal(len(layers))
-        domains[domain] = {"layers": layers, "weights": share, "scores": scores, "low": low, "high": high}
+            if p.weighting == "score_by_time":
+                by_time = shares_by_time(measured, layers)
+        if by_time:
+            share = np.mean(by_time["weights_by_time"], axis=0).tolist()
+        else:
+            share = weights(scores) if p.weighting == "score" and scores else equal(len(layers))
+        domains[domain] = {"layers": layers, "weights": share, "scores": scores, "low": low, "high": high} | by_time
     write_json(out, {"arm": arm, "strategy": p.strategy, "weighting": p.weighting, "depth": p.depth, "domains": domains})

@@ -1,5 +1,6 @@
 """Layer rules at several depths, top-k, and weights."""
 
+import numpy as np
 import pytest
 
 from agrepa import params, selection
@@ -72,6 +73,39 @@ def test_every_row_gives_a_complete_selection_whose_weights_sum_to_one(demo, set
         assert stored["domains"]["speech"]["layers"] == [2, 6, 10]
 
 
+def test_the_five_random_controls_are_five_sets_of_layers_and_the_first_is_the_seeds_own(demo, settings_of, tmp_path):
+    drawn = []
+    for draw, arm in enumerate(["random", "random_1", "random_2", "random_3", "random_4"]):
+        p = settings_of(SelectSettings, demo, arm=arm)
+        assert p.draw == draw
+        selection.run(p, arm=arm, probe=[], out=tmp_path / "out.json")
+        speech, audio = (read_json(tmp_path / "out.json")["domains"][domain] for domain in ("speech", "audio"))
+        assert speech == audio
+        drawn.append(speech["layers"])
+    assert drawn[0] == sorted(i + 1 for i in np.random.default_rng(demo.seed).permutation(12)[:3])
+    assert len({tuple(layers) for layers in drawn}) == 5
+
+
+def test_draws_go_through_every_set_of_layers_once():
+    sets = [tuple(selection.random_layers(5, 2, 7, draw)) for draw in range(10)]
+    assert sorted(sets) == [(a, b) for a in range(1, 6) for b in range(a + 1, 6)]
+
+
+def test_layers_can_be_ranked_by_a_control_that_stands_beside_fog_a(demo, settings_of, tmp_path):
+    domain = {"score": [9.0] + [0.1] * 11, "low": [0.0] * 12, "high": [9.0] * 12}
+    others = {"update_size": [1, 5, 4, 3] * 3, "mean_ablation": [*range(12, 0, -1)]}
+    controls = {name: {"score": score, "low": score, "high": score} for name, score in others.items()}
+    write_json(tmp_path / "probe.json", {"domains": dict.fromkeys(("speech", "audio"), domain | {"controls": controls})})
+    found = {}
+    for arm in ("by_update_size", "by_mean_ablation"):
+        p = settings_of(SelectSettings, demo, arm=arm)
+        selection.run(p, arm=arm, probe=[tmp_path / "probe.json"], out=tmp_path / "out.json")
+        entry = read_json(tmp_path / "out.json")["domains"]["speech"]
+        assert entry["weights"] == pytest.approx([1 / 3] * 3)
+        found[arm] = entry["layers"], entry["scores"]
+    assert found == {"by_update_size": ([2, 6, 10], [5, 5, 5]), "by_mean_ablation": ([1, 2, 3], [12, 11, 10])}
+
+
 def test_a_strategy_without_its_probe_is_refused(demo, settings_of, tmp_path):
     with pytest.raises(ArtifactError, match="strategy 'fog_a' needs its k and the one result of its probe"):
         selection.run(settings_of(SelectSettings, demo, arm="ag_repa"), arm="ag_repa", probe=[], out=tmp_path / "out.json")
@@ -80,7 +114,8 @@ def test_a_strategy_without_its_probe_is_refused(demo, settings_of, tmp_path):
 def test_every_row_of_tables_2_and_3_is_there(demo):
     linked = {table: [arm.paper[table] for arm in demo.rows.values() if table in arm.paper] for table in ("table2", "table3")}
     assert len(linked["table2"]) == 8
-    assert len(linked["table3"]) == 5
+    assert set(linked["table3"]) == {"Base", "Random control", "Highest LASP", "Gradient norm", "Highest FoG-A"}
+    assert linked["table3"].count("Random control") == 5
 
 
 def test_k_above_the_number_of_layers_is_refused_before_anything_runs(demo):

@@ -17,6 +17,8 @@ from agrepa.reporting import captions, layout, tables
 from agrepa.reporting.collected import settling
 from agrepa.reporting.metrics import distances, metrics
 
+BY_FOG_A = "Highest FoG-A (top-3, equal weights)"
+
 
 def test_table2_has_exactly_the_agreed_columns(demo: Experiment, written: Path) -> None:
     expected = ["method"]
@@ -69,7 +71,8 @@ def test_words_name_data_judge_embeddings_and_rows_that_were_not_run(demo: Exper
     ):
         assert words in text
     assert "did not run: REPA @ L4; REPA @ L12; REPA @ L4,8,12; REPA @ deep (L20-22); REPA @ shallow (L1-3)." in text
-    assert "did not run: Random control; Highest LASP; Gradient norm." in (written / "table3.md").read_text()
+    missing = "did not run: Random control; Highest LASP; Gradient norm; Highest FoG-A."
+    assert missing in (written / "table3.md").read_text()
     for name in tables.NAMES:
         tex = (written / f"{name}.tex").read_text()
         assert tex.count(layout.escape(demo.reporting.data_note)) == tex.count(r"\begin{table}") > 0
@@ -78,7 +81,7 @@ def test_words_name_data_judge_embeddings_and_rows_that_were_not_run(demo: Exper
 def test_an_arm_of_ones_own_stands_in_tables_2_and_3_without_values_of_the_paper(
     demo: Experiment, collected: Path, tmp_path: Path
 ) -> None:
-    own = demo.rows["ag_repa"].model_copy(update={"label": "Mine", "paper": {}})
+    own = demo.rows["ag_repa"].model_copy(update={"label": "Mine", "paper": {}, "weighting": "equal"})
     make(demo.model_copy(update={"rows": demo.rows | {"ag_repa": own}}), collected, tmp_path / "out")
     for table, value, paper in (
         ("table2", "speech_wer", "paper_speech_wer"),
@@ -87,6 +90,25 @@ def test_an_arm_of_ones_own_stands_in_tables_2_and_3_without_values_of_the_paper
         row = pd.read_csv(tmp_path / "out" / f"{table}.csv").set_index("method").loc["Mine"]
         assert pd.notna(row[value]) and pd.isna(row[paper])
     assert "| Mine |" in (tmp_path / "out/table3.md").read_text()
+
+
+def test_table3_compares_equal_weights_only_and_table2_shows_what_no_other_table_does(
+    demo: Experiment, collected: Path, tmp_path: Path
+) -> None:
+    shown = {}
+    for row in ("ag_repa", "ag_repa_haste", "ag_repa_refreshed", "fog_a_equal", "random_1", "by_update_size"):
+        experiment = demo.model_copy(update={"rows": demo.rows | {"ag_repa": demo.rows[row]}})
+        make(experiment, collected, tmp_path / row)
+        methods = [list(tables.read_frame(tmp_path / row / f"{table}.csv")["method"]) for table in ("table2", "table3")]
+        shown[row] = [demo.rows[row].label in found for found in methods]
+    assert shown == {
+        "ag_repa": [True, False],
+        "ag_repa_haste": [True, False],
+        "ag_repa_refreshed": [True, False],
+        "fog_a_equal": [False, True],
+        "random_1": [False, True],
+        "by_update_size": [True, True],
+    }
 
 
 def test_table1_shows_the_best_three_and_the_papers_config(written: Path) -> None:
@@ -147,10 +169,16 @@ def test_a_fog_a_without_controls_is_named(demo: Experiment, collected: Path, tm
         make(demo, collected, tmp_path / "out")
 
 
-def test_table3_gain_is_relative_to_base(written: Path) -> None:
-    table = tables.read_frame(written / "table3.csv").set_index("method")
-    assert list(table.index) == ["Base (no layer alignment)", "AG-REPA (FoG-A top-3)"]
-    ours = table.loc["AG-REPA (FoG-A top-3)"]
+def equally_weighted(experiment: Experiment) -> Experiment:
+    """The experiment with Table 3's row of FoG-A in the place of AG-REPA."""
+    return experiment.model_copy(update={"rows": experiment.rows | {"ag_repa": experiment.rows["fog_a_equal"]}})
+
+
+def test_table3_gain_is_relative_to_base(demo: Experiment, collected: Path, tmp_path: Path) -> None:
+    make(equally_weighted(demo), collected, tmp_path / "out")
+    table = tables.read_frame(tmp_path / "out" / "table3.csv").set_index("method")
+    assert list(table.index) == ["Base (no layer alignment)", BY_FOG_A]
+    ours = table.loc[BY_FOG_A]
     # Base 14.0, AG-REPA 13.3, difference -0.7 [-20.7, 19.3]
     gain = [ours.relative_gain_speech, ours.relative_gain_speech_low, ours.relative_gain_speech_high]
     assert gain == pytest.approx([5.0, -100 * 19.3 / 14, 100 * 20.7 / 14], rel=1e-5)
@@ -248,8 +276,8 @@ def test_the_embeddings_of_the_params_make_the_columns_and_the_first_the_gain(
     demo: Experiment, collected: Path, tmp_path: Path
 ) -> None:
     """Swapped, the other one stands beside the paper's values and the gain is taken on it."""
-    make(with_embeddings(demo, "aisfx", "yamnet"), collected, tmp_path / "out")
-    ours = tables.read_frame(tmp_path / "out" / "table3.csv").set_index("method").loc["AG-REPA (FoG-A top-3)"]
+    make(with_embeddings(equally_weighted(demo), "aisfx", "yamnet"), collected, tmp_path / "out")
+    ours = tables.read_frame(tmp_path / "out" / "table3.csv").set_index("method").loc[BY_FOG_A]
     assert ours.relative_gain_speech == pytest.approx(100 * (212 - 201) / 212, rel=1e-5)
     text = (tmp_path / "out" / "table3.md").read_text()
     header = "| method | FAD (aisfx) | n | FAD (YAMNet) | n | KAD (aisfx) | n | KAD (YAMNet) | n | flow loss | n "

@@ -8,6 +8,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from agrepa.alignment import supervision
 from agrepa.alignment.bit_c import BiTC
+from agrepa.alignment.targets import average
 from agrepa.artifacts.files import load_tensors, write_json
 from agrepa.data.noise import clip_noise, draw
 from agrepa.errors import AgrepaError, ArtifactError
@@ -281,6 +282,40 @@ def test_a_killed_refreshed_arm_resumes_to_the_same_bytes(small, train_warmup, t
     assert kept["step"] == 14
     assert train_arm(refreshed, "ag_repa", start, chosen, tmp_path, "killed").read_bytes() == whole
     assert kept["supervision"] != {domain: [[4, 3], [0.5, 0.5]] for domain in ("speech", "audio")}
+
+
+def test_an_arm_that_follows_its_average_sees_the_steps_own_draw_and_resumes_to_the_same_bytes(
+    small, train_warmup, train_arm, tmp_path, monkeypatch
+):
+    start = train_warmup(small, tmp_path)
+    chosen = selection_file(tmp_path / "selection.json", [1, 2])
+    following = with_arm(small, "ag_repa", target="average")
+    trained, looked, original = [], [], average.Average.look
+
+    def look(self, batch, step, course):
+        drawn = course.drawn(batch, step)
+        looked.append((step, drawn.t, drawn.eps, drawn.condition.reference, drawn.condition.dropped))
+        original(self, batch, step, course)
+
+    def remember(_module, given):
+        _, drawn = given
+        trained.append((drawn.step, drawn.t, drawn.eps, drawn.condition.reference, drawn.condition.dropped))
+
+    monkeypatch.setattr(average.Average, "look", look)
+    hook = nn.modules.module.register_module_forward_pre_hook(
+        lambda module, given: remember(module, given) if isinstance(module, Objective) else None
+    )
+    made = train_arm(following, "ag_repa", start, chosen, tmp_path, "whole")
+    hook.remove()
+    assert [step for step, *_ in looked] == [step for step, *_ in trained] == [8, 9, 10, 11]
+    for mine, theirs in zip(looked, trained, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(mine[1:], theirs[1:], strict=True))
+    assert {name.split(".")[2] for name in load_tensors(made) if name.startswith("model.supervision")} == {"heads"}
+    restore = killed_at(monkeypatch, 4)
+    with pytest.raises(KeyboardInterrupt):
+        train_arm(following, "ag_repa", start, chosen, tmp_path, "killed")
+    restore()
+    assert train_arm(following, "ag_repa", start, chosen, tmp_path, "killed").read_bytes() == made.read_bytes()
 
 
 def test_a_checkpoint_of_other_params_is_refused(small, train_warmup, tmp_path):

@@ -2,16 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from agrepa.data.collate import Batch
+    from agrepa.data.noise import Draw
     from agrepa.model.backbone import Backbone
 
-Selection = dict[str, tuple[list[int], list[float]]]
-"""Domain -> layers from 1 and their weights lambda_k, which sum to 1. A domain without layers is left out."""
+
+@dataclass(frozen=True)
+class OverTime:
+    """A weight lambda_k(t) that is known at some times: linear between them, held beyond the first and the last."""
+
+    times: list[float]
+    values: list[float]
+
+    def __call__(self, t: Tensor) -> Tensor:
+        """lambda_k of each clip's t, ``[B]``."""
+        return torch.as_tensor(np.interp(t.cpu().numpy(), self.times, self.values), dtype=t.dtype, device=t.device)
+
+
+Share = float | OverTime
+Selection = dict[str, tuple[list[int], list[Share]]]
+"""Domain -> layers from 1 and their weights lambda_k, which sum to 1 (at every t). A domain without layers is left out."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """The training that a supervision takes part in.
+
+    Attributes:
+        seed: of the training.
+        average: gives the backbone of the moving average, in eval mode.
+        drawn: gives the draw of a batch in a step once more, the same to the bit.
+    """
+
+    seed: int
+    average: Callable[[], Backbone]
+    drawn: Callable[[Batch, int], Draw]
 
 
 class Target(Protocol):
@@ -34,6 +68,15 @@ class Target(Protocol):
             states: h_l ``[B, T, D]`` of the model by layer.
             chosen: which clips of the batch are of that domain ``[B]``.
         """
+        ...
+
+
+@runtime_checkable
+class Onlooker(Protocol):
+    """What a target is as well that looks at more of a step than its hidden states."""
+
+    def look(self, batch: Batch, step: int, course: Course) -> None:
+        """Is called in each supervised step before its targets are asked for."""
         ...
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agrepa.alignment.protocols import Head
+from agrepa.alignment.protocols import Head, Onlooker, OverTime
 from agrepa.domains import DOMAINS
 from agrepa.model.backbone import pool
 
 if TYPE_CHECKING:
-    from agrepa.alignment.protocols import Layers, Schedule, Selection, Target
+    from agrepa.alignment.protocols import Course, Layers, Schedule, Selection, Target
     from agrepa.data.collate import Batch
     from agrepa.data.dataset import Dataset
     from agrepa.model.backbone import Backbone
@@ -29,7 +29,12 @@ class Supervision(nn.Module):
 
     Args:
         heads: ``<domain>_<layer>`` -> its head.
+
+    Attributes:
+        course: the training, which a target that is an ``Onlooker`` needs; it is there once the trainer is.
     """
+
+    course: Course
 
     def __init__(self, target: Target, heads: dict[str, Head], schedule: Schedule, layers: Layers) -> None:
         super().__init__()
@@ -41,6 +46,8 @@ class Supervision(nn.Module):
         loss, weight = t.new_zeros(()), self.schedule(step, t)
         if not weight.any():
             return loss
+        if isinstance(self.target, Onlooker):
+            self.target.look(batch, step, self.course)
         selection = self.layers(step)
         pooled: dict[int, Tensor] = {}
         if not self.target.framewise:
@@ -64,7 +71,10 @@ class Supervision(nn.Module):
                 score = F.cosine_similarity(projected.float(), target.float(), dim=-1)
                 if self.target.framewise:
                     score = (score * mask).sum(1) / mask.sum(1)
-                loss = loss + share * (weight[chosen] * (1 - score)).mean() * part
+                leaning = weight[chosen]
+                if isinstance(share, OverTime):
+                    leaning, share = leaning * share(t[chosen]), 1.0
+                loss = loss + share * (leaning * (1 - score)).mean() * part
         return loss
 
     def observe(self, step: int, backbone: Backbone) -> dict[str, float]:

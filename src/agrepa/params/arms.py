@@ -6,11 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from agrepa.params.base import Count, Filled, Name, Strict, Text
+from agrepa.params.base import Count, Filled, Name, Strict, Text, Whole
 
 RESERVED = {"ground_truth", "copy_synthesis", "control", "warmup"}  # rows of the tables or curves that are no arms
 WITHOUT_PROBE = ("none", "fixed", "random")  # strategies; every other one is the name of a probe
 REFRESHABLE = ("fog_a",)  # strategies whose layers can be taken anew while the arm trains
+CONTROLLED = ("fog_a",)  # strategies whose probe measures controls beside its score, by which layers can be ranked too
+LOOKING_DEEPER = ("internal", "internal_pooled", "average")  # targets that are a deeper layer of the model itself
+FRAMES = ("frames", "frames_standardised")  # targets that read the teachers' frames
+
+Weighting = Literal["equal", "score", "score_by_time"]
+RankedBy = Literal["score", "update_size", "mean_ablation"]
 
 
 class LayerRule(Strict):
@@ -32,13 +38,20 @@ class Arm(Strict):
 
     ``strategy`` is none, fixed, random or the name of a probe; ``target``, ``head``, ``schedule`` and ``refresh`` are modules
     of ``agrepa.alignment``: targets, heads, schedules and layers.
+
+    Attributes:
+        draw: which of the random sets of k layers, all of them different; the first is 0.
+        ranked_by: which number of the probe ranks the layers: its score, or one of the controls that stand beside it.
+        weighting: the same weight for each layer; in proportion to the score; or at each t in proportion to the score at t.
     """
 
     label: Text
     strategy: Name
     layers: LayerRule | None = None
     k: Count | None = None
-    weighting: Literal["equal", "score"] = "equal"
+    draw: Whole = 0
+    ranked_by: RankedBy = "score"
+    weighting: Weighting = "equal"
     target: Name = "pooled"
     head: Name = "mlp"
     schedule: Name = "constant"
@@ -52,11 +65,37 @@ class Arm(Strict):
             raise ValueError(f"{said}: 'layers' belongs to strategy 'fixed' and only to it")
         if (self.strategy not in ("none", "fixed")) != (self.k is not None):
             raise ValueError(f"{said}: 'k' belongs to random and to the probes, and only to them")
-        if self.weighting == "score" and self.strategy in WITHOUT_PROBE:
+        if self.draw and self.strategy != "random":
+            raise ValueError(f"{said} draws no layers: remove 'draw', or use strategy: random")
+        if self.ranked_by != "score" and self.strategy not in CONTROLLED:
+            raise ValueError(f"{said} measures no {self.ranked_by!r}, only {', '.join(CONTROLLED)} does: use ranked_by: score")
+        if self.weighting == "score_by_time" and (self.ranked_by != "score" or self.refresh != "frozen"):
+            raise ValueError(
+                "weighting 'score_by_time' needs the probe's score at each time: use ranked_by: score, refresh: frozen"
+            )
+        if self.weighting != "equal" and self.strategy in WITHOUT_PROBE:
             raise ValueError(f"{said} has no scores to weight layers by: use weighting: equal")
         if self.refresh != "frozen" and self.strategy not in REFRESHABLE:
             raise ValueError(f"{said} takes no layers anew, only {', '.join(REFRESHABLE)} does: use refresh: frozen")
+        if self.refresh != "frozen" and self.ranked_by != "score":
+            raise ValueError(f"refresh {self.refresh!r} ranks layers by their score: use ranked_by: score, or refresh: frozen")
         for name in ("target", "head", "schedule"):
             if self.strategy == "none" and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{said} aligns nothing and has no {name!r}: remove it, or give the arm another strategy")
         return self
+
+    @property
+    def differs_in_layers_alone(self) -> bool:
+        """Whether the arm is Eq. 12 with equal weights, so that only which layers it aligns sets it apart."""
+        keys = ("weighting", "target", "head", "schedule", "refresh")
+        return all(getattr(self, key) == type(self).model_fields[key].default for key in keys)
+
+    @property
+    def looks_deeper(self) -> bool:
+        """Whether its target is a deeper layer of the model itself, which the last layer does not have."""
+        return self.target in LOOKING_DEEPER
+
+    @property
+    def reads_frames(self) -> bool:
+        """Whether its target reads the teachers' frames."""
+        return self.strategy != "none" and self.target in FRAMES

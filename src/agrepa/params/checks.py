@@ -6,6 +6,7 @@ Nothing is imported for it: which modules there are, and what they state about t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import comb
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,6 @@ from agrepa.params.evaluation import FEWEST_CLIPS
 
 if TYPE_CHECKING:
     from agrepa.params.experiment import Experiment
-
-INTERNAL = "internal"  # the target that is a deeper layer of the model itself
 
 
 def slips(p: Experiment, package: Path) -> Iterator[Slip]:
@@ -92,18 +91,23 @@ def wrong_arms(p: Experiment) -> Iterator[Slip]:
     depth = p.model.depth
     for name in [arm for arm in p.arms if arm in p.rows]:
         row = p.rows[name]
-        if row.k is not None and row.k > depth:
-            message = f"arm {name!r} asks for k = {row.k} layers and the model has {depth}: lower k or raise model.depth"
+        most = depth - row.looks_deeper
+        if row.k is not None and row.k > most:
+            there = f"{most} that have a deeper one to agree with" if row.looks_deeper else str(depth)
+            message = f"arm {name!r} asks for k = {row.k} layers and the model has {there}: lower k or raise model.depth"
             yield Slip(("rows", name, "k"), message, row.k)
+        elif row.k is not None and row.draw >= (sets := comb(most, row.k)):
+            message = f"there are {sets} sets of {row.k} layers of {most}, and draws count from 0: lower it"
+            yield Slip(("rows", name, "draw"), message, row.draw)
         if (rule := row.layers) is None:
             continue
-        for key, count, most in (("shallow", rule.shallow, depth), ("deep", rule.deep, depth - 2)):
-            if count is not None and count > most:
-                message = f"a model of {depth} layers has {most} of them: lower it or raise model.depth"
+        for key, count, limit in (("shallow", rule.shallow, depth), ("deep", rule.deep, depth - 2)):
+            if count is not None and count > limit:
+                message = f"a model of {depth} layers has {limit} of them: lower it or raise model.depth"
                 yield Slip(("rows", name, "layers", key), message, count)
-        if row.target == INTERNAL and (rule.shallow == depth or max(rule.fractions or [0]) * depth + 0.5 >= depth):
+        if row.looks_deeper and (rule.shallow == depth or max(rule.fractions or [0]) * depth + 0.5 >= depth):
             message = f"layer {depth} is the last of the model and has no deeper one to agree with: choose other layers"
-            yield Slip(("rows", name, "target"), message, INTERNAL)
+            yield Slip(("rows", name, "target"), message, row.target)
 
 
 def wrong_spectrogram(p: Experiment, package: Path) -> Iterator[Slip]:

@@ -76,6 +76,15 @@ class Experiment(Strict):
         """The domains that the experiment has clips of; what is stated of the other one is not used."""
         return self.corpora.domains
 
+    @property
+    def refreshes(self) -> dict[str, tuple[str, str] | None]:
+        """Arm -> norm and denominator of the FoG-A by which it selects its layers anew while it trains; None where it does not.
+
+        A training reads these of the probe's keys and no others, and only if it needs them.
+        """
+        fog_a = self.probes.fog_a
+        return {name: None if arm.refresh == "frozen" else (fog_a.norm, fog_a.denominator) for name, arm in self.rows.items()}
+
     @model_validator(mode="after")
     def _fits_together(self, info: ValidationInfo) -> Experiment:
         package = (info.context or {}).get("package", PACKAGE)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 STORED = ("mel", "tokens")  # what the feature store calls the spectrograms and the tokens, beside the encoders
 SECOND = "second_"  # begins the names of the streams that follow the primary one
 EMBEDDING = "embedding"  # the output that a Frechet distance compares
-FRAMES = "frames"  # the target that compares frame by frame
 
 
 def slips(p: Experiment, package: Path) -> Iterator[Slip]:
@@ -126,14 +125,14 @@ def wrong_residuals(p: Experiment) -> Iterator[Slip]:
 
 def wrong_targets(p: Experiment) -> Iterator[Slip]:
     """Arms that compare frames with a teacher of which no frames are kept."""
-    for arm in [arm for arm in p.arms if arm in p.rows and p.rows[arm].target == FRAMES]:
+    for arm in [arm for arm in p.arms if arm in p.rows and p.rows[arm].reads_frames]:
         for domain in p.domains:
             name, output = getattr(p.teachers, domain)
             if name in p.encoders and output not in p.encoders[name].frames:
                 message = (
                     f"compares frames of the teacher of {domain}, which are not kept: add {output} to encoders.{name}.frames"
                 )
-                yield Slip(("rows", arm, "target"), message, FRAMES)
+                yield Slip(("rows", arm, "target"), message, p.rows[arm].target)
 
 
 def wrong_archives(p: Experiment) -> Iterator[Slip]:

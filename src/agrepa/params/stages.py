@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, dataclass_transform
 
 from agrepa.params.archives import Archive
-from agrepa.params.arms import Arm, LayerRule
+from agrepa.params.arms import Arm, LayerRule, RankedBy, Weighting
 from agrepa.params.audio import Mel, Vocoder
 from agrepa.params.base import Domains
 from agrepa.params.corpora import Corpora, Source
@@ -108,7 +108,9 @@ class ArmSettings(WarmupSettings):
     schedule: str = key("rows.{arm}.schedule")
     refresh: str = key("rows.{arm}.refresh")
     k: int | None = key("rows.{arm}.k")
-    weighting: Literal["equal", "score"] = key("rows.{arm}.weighting")
+    weighting: Weighting = key("rows.{arm}.weighting")
+    looks_deeper: bool = key("rows.{arm}.looks_deeper")
+    refresh_by: tuple[str, str] | None = key("refreshes.{arm}")
 
 
 class FogATrendSettings(ModelSettings):
@@ -134,7 +136,10 @@ class SelectSettings(Settings):
     strategy: str = key("rows.{arm}.strategy")
     layers: LayerRule | None = key("rows.{arm}.layers")
     k: int | None = key("rows.{arm}.k")
-    weighting: Literal["equal", "score"] = key("rows.{arm}.weighting")
+    draw: int = key("rows.{arm}.draw")
+    ranked_by: RankedBy = key("rows.{arm}.ranked_by")
+    looks_deeper: bool = key("rows.{arm}.looks_deeper")
+    weighting: Weighting = key("rows.{arm}.weighting")
     depth: int = key("model.depth")
     seed: int
     domains: Domains

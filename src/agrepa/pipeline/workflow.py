@@ -117,9 +117,7 @@ class Workflow:
 
     def aligned_frames(self, arm: str) -> list[str]:
         """The indexes of the teachers' frames, for an arm whose target they are."""
-        row = self.experiment.rows[arm]
-        framewise = row.strategy != "none" and row.target == "frames"
-        return self.indexes("features", self.teacher_encoders if framewise else [])
+        return self.indexes("features", self.teacher_encoders if self.experiment.rows[arm].reads_frames else [])
 
     def every(self, pattern: str) -> list[str]:
         """The files of a rule's pattern over all its jobs, in the order of the params."""

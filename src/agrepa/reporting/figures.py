@@ -40,7 +40,8 @@ def run(p: FiguresSettings, *, scores: In, probes: In, selections: In, curves: I
     found, chosen, clips = read_scores(scores), read_selections(selections), read_clips(listening)
     names = labels(p.rows, list(found["row"]))
     arms = {row: label for row, label in names.items() if row in p.rows}
-    by_fog_a = next((arm for arm in arms if p.rows[arm].strategy == "fog_a" and arm in chosen), None)
+    followers = [arm for arm in arms if p.rows[arm].strategy == "fog_a" and p.rows[arm].ranked_by == "score"]
+    by_fog_a = next((arm for arm in followers if arm in chosen), None)
     marked = {domain: selected(chosen[by_fog_a], domain)[0] if by_fog_a else [] for domain in DOMAINS}
     shown = labels(p.rows, sorted({row for clip in clips for row in clip.mels}))
     out.mkdir()

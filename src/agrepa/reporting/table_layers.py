@@ -12,7 +12,7 @@ from agrepa.evaluation.statistics import holm
 from agrepa.reporting.collected import labels
 from agrepa.reporting.layout import NOT_RUN, Grid, interval, listed, printed
 from agrepa.reporting.metrics import Metric
-from agrepa.reporting.table_scores import CHANCE, aligned, belongs, cell, counted, run_domains
+from agrepa.reporting.table_scores import CHANCE, aligned, cell, counted, run_domains
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,9 +27,14 @@ def of_domain(fads: Sequence[Metric], domain: str) -> list[Metric]:
 
 
 def shown(rows: Mapping[str, Arm], scores: pd.DataFrame) -> dict[str, str]:
-    """Rows of Table 3 with their labels: the arms run but for those of the paper's other tables."""
+    """Rows of Table 3 with their labels: the arms run that the paper has there, and one's own that are like them."""
     found = labels(rows, list(scores["row"]))
-    return {row: label for row, label in found.items() if row in rows and belongs(rows[row], "table3")}
+    return {row: label for row, label in found.items() if row in rows and belongs(rows[row])}
+
+
+def belongs(arm: Arm) -> bool:
+    """Whether Table 3 shows an arm: the paper has it there, or has it nowhere and it differs from these in its layers alone."""
+    return "table3" in arm.paper or (not arm.paper and arm.differs_in_layers_alone)
 
 
 def compute(

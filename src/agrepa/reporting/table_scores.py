@@ -27,14 +27,14 @@ CHANCE = 0.05
 
 
 def shown(rows: Mapping[str, Arm], scores: pd.DataFrame) -> dict[str, str]:
-    """Rows of Table 2 with their labels: anchors, the arms run but for those of the paper's other tables, control."""
+    """Rows of Table 2 with their labels: anchors, the arms run but for those of Table 3, control."""
     found = labels(rows, list(scores["row"]))
-    return {row: label for row, label in found.items() if row not in rows or belongs(rows[row], "table2")}
+    return {row: label for row, label in found.items() if row not in rows or belongs(rows[row])}
 
 
-def belongs(arm: Arm, table: str) -> bool:
-    """Whether an arm is shown in a table: the paper has it there, or has it nowhere because it is the reader's own."""
-    return table in arm.paper or not arm.paper
+def belongs(arm: Arm) -> bool:
+    """Whether Table 2 shows an arm: all but those that the paper has in Table 3 and not here."""
+    return "table2" in arm.paper or "table3" not in arm.paper
 
 
 def compute(

@@ -9,8 +9,10 @@ import torch
 
 from agrepa.alignment import supervision
 from agrepa.alignment.bit_c import BiTC
+from agrepa.alignment.protocols import Course, OverTime
 from agrepa.artifacts.files import read_json
 from agrepa.data.dataset import Dataset
+from agrepa.data.noise import draw
 from agrepa.job import In, Ins, Out, State, Wildcard
 from agrepa.model.backbone import build
 from agrepa.seeding import generator
@@ -20,14 +22,22 @@ from agrepa.training.objective import Objective
 from agrepa.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from agrepa.alignment.protocols import Selection
+    from agrepa.alignment.protocols import Selection, Share
+    from agrepa.data.collate import Batch
+    from agrepa.data.noise import Draw
     from agrepa.params.stages import ArmSettings
 
 
 def selected(selection: Path) -> Selection:
     """Layers and weights of a selection.json; domains without layers are left out."""
-    domains = read_json(selection)["domains"]
-    return {domain: (entry["layers"], entry["weights"]) for domain, entry in domains.items() if entry["layers"]}
+    found: Selection = {}
+    for domain, entry in read_json(selection)["domains"].items():
+        shares: list[Share] = entry["weights"]
+        if "weights_by_time" in entry:
+            shares = [OverTime(entry["times"], list(values)) for values in zip(*entry["weights_by_time"], strict=True)]
+        if entry["layers"]:
+            found[domain] = entry["layers"], shares
+    return found
 
 
 def run(
@@ -74,5 +84,12 @@ def run(
     term = supervision.build(p, selected(selection), backbone, dataset)
     objective = Objective(p.training, backbone, bit_c, term)
     trainer = Trainer(p, objective, dataset, arm, int(seed), start, start + p.training.arm_steps, warmup, state)
+    if term is not None:
+
+        def drawn(batch: Batch, step: int) -> Draw:
+            # Streams are drawn on the CPU, wherever the batch has gone since.
+            return draw(p, batch.to(torch.device("cpu")), int(seed), step).to(batch.mel.device)
+
+        term.course = Course(int(seed), trainer.frozen, drawn)
     trainer.fit(None if term is None else term.observe)
     trainer.finish(checkpoint, log, validation)

@@ -1,8 +1,8 @@
 """Layers: selected anew during Phase II, every ``training.snapshot_every`` steps, by FoG-A of the model as it is then.
 
-The model's moving average is measured on the first validation clips of each domain, as many as fill one training batch, at
-``training.validation_times``. Until the first refresh the arm's selection holds. Every layer has a head from the start, so that
-one which is selected late is trained like the others.
+FoG-A has the norm and denominator of the probe. The model's moving average is measured on the first validation clips of each
+domain, as many as fill one training batch, at ``training.validation_times``. Until the first refresh the arm's selection holds.
+Every layer that may be selected has a head from the start, so that one which is selected late is trained like the others.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class Refreshed:
 
     def __init__(self, p: ArmSettings, selection: Selection, k: int, depth: int, dataset: Dataset) -> None:
         self.p, self.selection, self.k, self.dataset = p, dict(selection), k, dataset
-        self.reachable = {domain: list(range(1, depth + 1)) for domain in selection}
+        # A target that is a deeper layer has none for the last.
+        self.reachable = {domain: list(range(1, depth + 1 - p.looks_deeper)) for domain in selection}
 
     def __call__(self, step: int) -> Selection:
         return self.selection
@@ -48,16 +49,16 @@ class Refreshed:
         written: dict[str, float] = {}
         for domain in self.selection:
             scores = self.scores(domain, backbone)
-            layers = ranking.top_k(scores, self.k)
+            layers = ranking.top_k(scores[: len(self.reachable[domain])], self.k)
             by_score = self.p.weighting == "score"
             shares = ranking.weights([scores[layer - 1] for layer in layers]) if by_score else ranking.equal(self.k)
-            self.selection[domain] = (layers, shares)
+            self.selection[domain] = (layers, list(shares))
             written |= {f"weight_{domain}_{layer}": share for layer, share in zip(layers, shares, strict=True)}
         return written
 
     def scores(self, domain: str, backbone: Backbone) -> list[float]:
         """FoG-A of every layer, mean over clips and times, ``[L]``."""
-        table, training = self.dataset.table, self.p.training
+        table, training, how = self.dataset.table, self.p.training, self.p.refresh_by or ()
         ids = list(table.id[(table.split == "validation") & (table.domain == domain)])
         batch = self.dataset.batch(pack(ids, self.dataset.mel.frames, training.batch_frames)[0])
         batch = batch.to(next(backbone.parameters()).device)
@@ -65,7 +66,7 @@ class Refreshed:
         found = []
         for time in training.validation_times:
             t = torch.full((len(batch.ids),), time, device=eps.device)
-            found.append(fog_a(backbone, interpolate(batch.mel, eps, t), t, batch.condition, batch.mask))
+            found.append(fog_a(backbone, interpolate(batch.mel, eps, t), t, batch.condition, batch.mask, *how))
         return torch.stack(found).double().mean((0, 2)).tolist()
 
     def memory(self) -> Any:

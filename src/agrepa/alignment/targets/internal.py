@@ -1,7 +1,7 @@
-"""Target: a deeper layer of the model itself, without gradient (LayerSync, arXiv 2510.12581).
+"""Target: a deeper layer of the model itself, frame by frame and without gradient (LayerSync, arXiv 2510.12581).
 
-Layer k looks at layer k + ceil(2 n / 7), at most the last: the gap from 8 to 16 in a model of 28, which gives 3 -> 7 of 12
-and 7 -> 14 of 24.
+Layer k looks at layer k + ceil(2 n / 7), at most the last: the gap from 8 to 16 in a model of 28, which gives 4 -> 8 of 12
+and 8 -> 15 of 24.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from agrepa.errors import ArtifactError
+from agrepa.alignment.deeper import deeper
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,16 +20,8 @@ if TYPE_CHECKING:
 
 
 def partner(layer: int, depth: int) -> int:
-    """The layer that ``layer`` is to agree with, in a model of ``depth`` layers.
-
-    Raises ArtifactError for the last layer, which has none above it.
-    """
-    if layer >= depth:
-        raise ArtifactError(
-            f"target 'internal': layer {layer} of {depth} has no deeper layer to agree with: "
-            "select others, and leave refresh: frozen, since a refresh may select it"
-        )
-    return min(layer + math.ceil(2 * depth / 7), depth)
+    """The layer that ``layer`` is to agree with, in a model of ``depth`` layers (see ``deeper``)."""
+    return deeper(layer, depth, math.ceil(2 * depth / 7))
 
 
 class Internal:
