@@ -8,9 +8,12 @@ import pytest
 import torch
 from made_results import make, write_collected
 
+from agrepa.archives.containers import deb_members
 from agrepa.artifacts.features import index, write_shard
 from agrepa.artifacts.files import write_json, write_table
+from agrepa.audio import files
 from agrepa.corpora import manifest as manifests
+from agrepa.corpora.queen_resources import Resources
 from agrepa.data.dataset import Dataset
 from agrepa.model.backbone import build
 from agrepa.model.conditioning import Condition, frame_positions
@@ -25,6 +28,8 @@ SIZES = {"kind": "dit", "depth": 5, "width": 24, "heads": 4, "ff_mult": 2, "conv
 SIZES |= {"head_width": 16, "front": {"blocks": 2, "kernel": 3, "expansion": 2}, "preconditioned": False, "tables": "random"}
 SIZES |= {"positions": "rotary"}
 SMALL_BANDS = 6
+SPEECH = "020001P2.SB"  # "You couldn't pilot your way out of a paper bag."
+SOUNDS = ("Animal/Horse.wav", "Human/Cough-male.wav", "Music Loops/HumanBeatbox2.mp3")
 
 
 def condition(lengths, tokens, frames, rate=0.8):
@@ -193,3 +198,29 @@ def written(demo, collected, tmp_path):
     """The folder of the tables made of it."""
     make(demo, collected, tmp_path / "tables")
     return tmp_path / "tables"
+
+
+@pytest.fixture(scope="session")
+def recordings(archive):
+    """(wave, rate) of a line of the game and of three of Scratch's sounds."""
+    game = deb_members(archive("queen"), lambda name: name.endswith("/queen.1c"))
+    found = {"speech": files.read(Resources(*game.values(), "queen")[SPEECH], SPEECH)}
+    for name, data in deb_members(archive("scratch"), lambda name: name.endswith(SOUNDS)).items():
+        found[name.rsplit("/", 1)[1].split(".")[0]] = files.read(data, name)
+    return found
+
+
+@pytest.fixture(scope="session")
+def downloads(demo, archive, tmp_path_factory):
+    """``downloads(encoder)`` are all archives of an encoder of the demo, named as the fetch stage names them."""
+    folder = tmp_path_factory.mktemp("downloads")
+
+    def link(encoder):
+        found = []
+        for name in demo.encoders[encoder].archives:
+            found.append(folder / f"{name}{archive(name).suffix}")
+            if not found[-1].exists():
+                found[-1].symlink_to(archive(name))
+        return found
+
+    return link

@@ -164,12 +164,14 @@ def _write_listening(folder: Path, rng: np.random.Generator) -> None:
 
 
 def make(experiment: Experiment, collected: Path, out: Path) -> None:
+    """Tables of what was collected, and of the run cards in its folder ``cards`` where there is one."""
     tables.run(
         settings(experiment, "tables"),
         scores=collected / "scores.csv",
         probes=collected / "probes",
         trend=collected / "fog_a_trend.csv",
         selections=collected / "selections",
+        cards=collected / "cards",
         paper=PAPER,
         out=out,
     )

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from scipy.stats import spearmanr
+from scipy.stats import t as student
 
 from agrepa.alignment.bit_c import BiTC
 from agrepa.artifacts.files import read_json
@@ -72,6 +73,15 @@ def test_summary_ranks_layers_and_says_how_stable_the_top_is():
     width = np.array(result["high"]) - np.array(result["low"])
     expected = 2 * 1.96 * values.mean(1).std(1) / np.sqrt(30)
     assert np.allclose(width, expected, rtol=0.3)
+
+
+@pytest.mark.parametrize("clips", [12, 24, 64])
+def test_an_interval_of_few_clips_is_as_wide_as_students(clips):
+    """Of values without skew, whose bootstrap is nearly normal."""
+    values = np.linspace(-1, 1, clips)[None, None]
+    found = summarise(Scores(values, ["x"] * clips), [0.5], 20000, 0)
+    low, high = student.interval(0.95, clips - 1, loc=0, scale=values.std(ddof=1) / np.sqrt(clips))
+    assert found["high"][0] - found["low"][0] == pytest.approx(high - low, rel=0.03)
 
 
 def test_a_layer_clears_its_floors_where_it_surely_scores_more_than_both():

@@ -13,14 +13,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from made_results import ROOT, make, settings, write_collected
 from test_figures import draw
+from test_stage_graph import card
 
 from agrepa.errors import ArtifactError
 from agrepa.params import Experiment
-from agrepa.reporting import answer, dag, report, tables
+from agrepa.reporting import report, tables
 
 TEMPLATE = ROOT / "workflow" / "report" / "report.html.j2"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -154,47 +154,6 @@ def test_without_run_cards_the_page_says_so(demo: Experiment, results: Path, tmp
     assert "#card-" not in text
 
 
-def card(stage: str, reads: list[str], writes: list[str], **more: Any) -> dict[str, Any]:
-    return {"stage": stage, "inputs": dict.fromkeys(reads, "1"), "outputs": dict.fromkeys(writes, "1"), **more}
-
-
-def test_the_graph_of_stages_is_the_one_that_the_cards_tell_of() -> None:
-    cards = [
-        card("fetch", [], ["a"], does="Download"),
-        card("fetch", [], ["b"], does="Download"),
-        card("prepare", ["a", "b"], ["c"]),
-        card("mel", ["c"], ["d"]),
-        card("train", ["c", "d", "outside"], ["e"]),
-    ]
-    graph = dag.stage_graph(cards)
-    assert dag.stages(graph) == [("fetch", 2, "Download"), ("prepare", 1, "prepare"), ("mel", 1, "mel"), ("train", 1, "train")]
-    lines, at = dag.places(graph)
-    assert {(one[0], other[0]) for one, other in lines.edges} == {("fetch", "prepare"), ("prepare", "mel"), ("mel", "train")}
-    assert at == {("fetch", 0): (0, 0), ("prepare", 1): (0, -1), ("mel", 2): (0, -2), ("train", 3): (0, -3)}
-
-
-def test_a_stage_that_serves_several_others_in_turn_is_drawn_once_for_each() -> None:
-    """An index over the shards of whichever stage: encode -> index -> tokenize -> index -> train."""
-    cards = [
-        card("encode", [], ["a"], wildcards={"encoder": "x"}),
-        card("index", ["a"], ["b"], wildcards={"name": "x"}),
-        card("tokenize", ["b"], ["c"], wildcards={"shard": "0"}),
-        card("tokenize", ["b"], ["d"], wildcards={"shard": "1"}),
-        card("index", ["c", "d"], ["e"], wildcards={"name": "tokens"}),
-        card("train", ["e"], ["f"]),
-    ]
-    found = [(stage, jobs) for stage, jobs, _ in dag.stages(dag.stage_graph(cards))]
-    assert found == [("encode", 1), ("index x", 1), ("tokenize", 2), ("index tokens", 1), ("train", 1)]
-
-
-def test_a_line_to_a_later_row_passes_between_the_stages_of_the_rows_before() -> None:
-    read = {"a": [], "b": ["a"], "c": ["b"], "late": ["a", "c"], "side": ["a"], "end": ["side", "late"]}
-    lines, at = dag.places(dag.stage_graph([card(stage, reads, [stage]) for stage, reads in read.items()]))
-    assert all(target[1] == source[1] + 1 for source, target in lines.edges)
-    assert {("side", row) for row in (1, 2, 3)} <= set(lines), "the line from side to end has a place in rows 2 and 3"
-    assert len(set(at.values())) == len(at), "nothing stands on anything else"
-
-
 def test_the_page_draws_the_graph_of_its_cards_and_lists_what_the_stages_do(
     demo: Experiment, results: Path, tmp_path: Path
 ) -> None:
@@ -284,30 +243,6 @@ async def visit(browser: str, address: str) -> dict[str, Any]:
             found = await call(6, "Runtime.evaluate", expression=SCRIPT, awaitPromise=True, returnByValue=True)
     outside = [url for url in requests if not url.startswith("data:")]
     return {"requests": outside, "problems": problems, **found["result"]["value"]}
-
-
-def test_the_answer_stands_first_with_levels_differences_and_what_they_amount_to() -> None:
-    scores = pd.DataFrame(
-        [("base", "speech_wer", 52.36, 45.74, 59.94, 1), ("control", "speech_wer", 114.8, 106.6, 123.7, 1)],
-        columns=["row", "metric", "value", "low", "high", "seeds"],
-    )
-    gaps = pd.DataFrame(
-        [
-            ("REPA", "repa_l8", "speech_wer", 10.24, 4.906, 15.58, "worse"),
-            ("AG-REPA", "ag_repa", "speech_wer", -0.23, -5.56, 5.1, ""),
-            ("AG-REPA", "ag_repa", "speech_cer", -3.0, -4.0, -2.0, "better"),
-            ("Control", "", "speech_wer", 62.5, 54.3, 70.7, "worse"),
-        ],
-        columns=["method", "arm", "metric", "difference", "low", "high", "verdict"],
-    )
-    assert answer.sentences({"base": "Base", "control": "Control"}, scores, gaps) == [
-        "Word error rate of speech: Base 52.4 [45.7, 59.9] %; Control 115 [107, 124] %.",
-        "REPA, against Base: +10.2 [4.9, 15.6] points of WER, worse.",
-        "AG-REPA, against Base: -0.23 [-5.56, 5.10] points of WER, no difference is seen.",
-        "One training a row: the intervals say how values vary with the clips, not with the training.",
-    ]
-    assert answer.sentences({}, scores.iloc[:0], gaps.iloc[:0]) == []
-    assert answer.heard([{"domain": "audio"}]) is None
 
 
 def test_the_page_gives_its_answer_before_anything_else(page: Path) -> None:

@@ -144,6 +144,7 @@ def test_tables_say_that_general_audio_was_not_run(demo):
     frame = table_scores.compute(demo.rows, scores, measured, {}, paper).astype(dict.fromkeys(["seeds"], float))
     frame = frame.where(frame.notna(), np.nan)
     grids = {grid.title: grid for grid in table_scores.layout(frame, pd.DataFrame(), measured)}
+    assert "Speech of unseen speakers: words and units" not in grids, "no row has a score of that list"
     assert grids["General audio"].rows[0][1:3] == ("not run", "-")
     assert grids["Aligned layers and seeds"].rows[0][1:] == ("-", "not run", "1")
     assert grids["Speech: quality and distance"].rows[0][4] == "5.00 [4.00, 6.00]"

@@ -154,8 +154,12 @@ def test_validation_losses_are_kept_clip_by_clip(small, settings_of, dataset, tr
         losses.append((found - (batch.mel - eps)).square().mean().item())
     assert table.loss[3] == pytest.approx(sum(losses) / len(losses), rel=1e-4)
     log = pd.read_parquet(tmp_path / "log.parquet").set_index(["series", "step"]).value
-    for domain, part in table.groupby("domain"):
-        assert part.loss.mean() == pytest.approx(log[f"validation_flow_{domain}", 8]), "those of the moving average"
+    lists = {"speech": ("speech", "main"), "audio": ("audio", ""), "speech_unseen": ("speech", "unseen")}
+    of_list = {name: table[(table.domain == domain) & (table.listing == part)].loss for name, (domain, part) in lists.items()}
+    for name, part in of_list.items():
+        assert part.mean() == pytest.approx(log[f"validation_flow_{name}", 8]), "those of the moving average"
+    both = (of_list["speech"].mean() + of_list["audio"].mean()) / 2
+    assert log["validation_flow", 8] == pytest.approx(both), "unseen speakers are no part of it"
 
 
 def test_learning_rate_rises_then_falls_to_zero(small):

@@ -1,4 +1,4 @@
-"""What people read: tables, figures and the report, from results/<experiment>/scores alone."""
+"""What people read: tables, figures and the report, from results/<experiment>/ alone."""
 
 
 use rule stage as collect with:
@@ -49,6 +49,7 @@ use rule stage as tables with:
         probes=rules.collect.output.probes_folder,
         trend=rules.collect.output.trend_csv,
         selections=rules.collect.output.selections_folder,
+        cards=rules.cards.output.out,
         paper="results/paper",
     output:
         out=report(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agrepa.probes.measurement import Scores, rank_correlation, resamples, summarise
+from agrepa.probes.measurement import Scores, percentiles, rank_correlation, resamples, summarise
 
 if TYPE_CHECKING:
     from agrepa.model.backbone import Backbone
@@ -64,7 +64,7 @@ def compare(scores: dict[str, Scores], times: list[float], samples: int, seed: i
     correlations = []
     for first, second in PAIRS:
         within = rank_correlation(resampled[first], resampled[second])
-        numbers = [rank_correlation(means[first], means[second]), *np.percentile(within, [2.5, 97.5])]
+        numbers = [rank_correlation(means[first], means[second]), *np.percentile(within, percentiles(clips))]
         named = zip(("value", "low", "high"), numbers, strict=True)
         correlations.append({"between": [first, second]} | {name: float(v) if np.isfinite(v) else None for name, v in named})
     kept = ("score", "low", "high")

@@ -13,7 +13,7 @@ from agrepa.data.dataset import Dataset
 from agrepa.device import device
 from agrepa.job import In, Ins, Out
 from agrepa.model.backbone import pool
-from agrepa.probes.measurement import TOP, Place, Scores, frozen, measure, resamples, write
+from agrepa.probes.measurement import TOP, Place, Scores, frozen, measure, percentiles, resamples, write
 from agrepa.training.checkpoint import load_average
 
 if TYPE_CHECKING:
@@ -46,14 +46,14 @@ def floors(scores: Scores, shuffled: Scores, constant: np.ndarray, samples: int,
         shuffled: LASP against another clip's teacher vector.
         constant: ``[clips]`` cosine of the mean teacher vector of training with each clip's.
 
-    A layer clears its floors when the paired difference to the higher one is above 0 in 97.5 % of the bootstrap samples over
-    clips. The ranking stands where its best three layers do.
+    A layer clears its floors when the 95 % interval of the paired difference to the higher one, a bootstrap over clips, is
+    above 0. The ranking stands where its best three layers do.
     """
     own, other = scores.values.mean(1), shuffled.values.mean(1)
     clips = own.shape[1]
     weights = resamples(clips, samples, seed, "floor bootstrap") / clips
     above = np.minimum((own - other) @ weights, (own - constant) @ weights)
-    clears = np.percentile(above, 2.5, axis=1) > 0
+    clears = np.percentile(above, percentiles(clips)[0], axis=1) > 0
     best = np.argsort(-own.mean(1), kind="stable")[:TOP]
     return {
         "constant": float(constant.mean()),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from scipy import stats
 from scipy.stats import rankdata
 from torch import Tensor
 
@@ -88,6 +89,18 @@ def resamples(clips: int, samples: int, seed: int, name: str) -> np.ndarray:
     return rng.multinomial(clips, np.full(clips, 1 / clips), samples).T
 
 
+def percentiles(clips: int) -> list[float]:
+    """Between which percentiles of a bootstrap over so many clips its 95 % interval lies: 2.5 and 97.5 of very many.
+
+    Of few clips these cover too little: a resample has (n - 1) / n of the variance, and a normal quantile stands where Student's
+    belongs. Reading further out makes up for both (the expanded percentile interval of Hesterberg 2015).
+    """
+    if clips < 2:
+        return [2.5, 97.5]  # of one value, which every sample is
+    outside = 100 * float(stats.norm.sf(np.sqrt(clips / (clips - 1)) * stats.t.isf(0.025, clips - 1)))
+    return [outside, 100 - outside]
+
+
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation over layers: ``[L]`` or ``[L, N]`` each -> a number or ``[N]``; NaN where all of one tie."""
     first, second = (ranks - ranks.mean(0) for ranks in (rankdata(a, axis=0), rankdata(b, axis=0)))
@@ -105,7 +118,7 @@ def summarise(scores: Scores, times: list[float], samples: int, seed: int) -> di
     layers, _, n = values.shape
     by_clip = values.mean(1)
     resampled = by_clip @ resamples(n, samples, seed, "probe bootstrap") / n
-    low, high = np.percentile(resampled, [2.5, 97.5], axis=1)
+    low, high = np.percentile(resampled, percentiles(n), axis=1)
     mean = by_clip.mean(1)
     ranks = rankdata(-resampled, axis=0, method="ordinal")
     return {

@@ -14,7 +14,7 @@ from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
 from agrepa.evaluation.rows import ANCHORS, CONTROLS
 from agrepa.job import In, Out
-from agrepa.reporting import answer, dag
+from agrepa.reporting import answer, dag, table_cost
 from agrepa.reporting.collected import labels, read_scores, read_selections, selected
 from agrepa.reporting.figures import FIGURES
 from agrepa.reporting.figures_listening import image
@@ -22,7 +22,7 @@ from agrepa.reporting.kept_clips import Clip, read_clips
 from agrepa.reporting.metrics import metrics
 from agrepa.reporting.table_scores import differences, provenance, shown
 from agrepa.reporting.tables import NAMES as TABLES
-from agrepa.reporting.tables import read_page
+from agrepa.reporting.tables import read_frame, read_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +66,8 @@ def run(
     clips, kept = read_clips(listening), read_cards(cards)
     graph = dag.stage_graph([card["card"] for card in kept])
     pages = {name: read_page(p, name, tables) for name in TABLES}
+    cost = read_frame(tables / f"{table_cost.NAME}.csv")
+    pages |= {name: table_cost.under(page, cost) for name, page in pages.items() if name != "table1"}
     measured, found = metrics(p.embeddings, p.encoders), read_scores(scores)
     behind = provenance(p.rows, found, measured)
     rows = labels(p.rows, sorted({row for clip in clips for row in clip.mels}))

@@ -12,7 +12,7 @@ from agrepa.evaluation.rows import BASE, CONTROLS
 from agrepa.evaluation.statistics import holm
 from agrepa.reporting.collected import labels, selected
 from agrepa.reporting.layout import EMPTY, NOT_RUN, Grid, count, interval, listed, number, printed
-from agrepa.reporting.metrics import GROUPS, UNDERSTOOD, Metric
+from agrepa.reporting.metrics import GROUPS, UNDERSTOOD, UNSEEN, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,6 +129,8 @@ def layout(frame: pd.DataFrame, gaps: pd.DataFrame, metrics: Sequence[Metric]) -
     grids, run = [], run_domains(frame, metrics)
     for group in GROUPS:
         mine = [metric for metric in metrics if metric.group == group]
+        if group == UNSEEN and frame[[metric.name for metric in mine]].isna().all(axis=None):
+            continue  # the experiment has no such list
         columns = [(title, metric.name if i == 0 else "") for metric in mine for i, title in enumerate(_titles(metric))]
         rows = tuple((line["method"], *_texts(line, mine, run)) for _, line in frame.iterrows())
         grids.append(Grid(group, ("method", *(c[0] for c in columns)), rows, ("", *(c[1] for c in columns))))

@@ -10,7 +10,7 @@ import pandas as pd
 from agrepa.artifacts.files import read_json, write_json
 from agrepa.errors import ArtifactError
 from agrepa.job import In, Out
-from agrepa.reporting import table_layers, table_scd, table_scores
+from agrepa.reporting import table_cost, table_layers, table_scd, table_scores
 from agrepa.reporting.captions import caption
 from agrepa.reporting.collected import read_probe, read_scores, read_selections, read_trend
 from agrepa.reporting.layout import Page, latex, markdown
@@ -28,6 +28,9 @@ TEXT_COLUMNS = (
     *("method", "measure", "probe", "domain", "paper_config", "strategy", "arm", "metric", "card", "verdict"),
     *("first", "second", "layers_speech", "weights_speech", "layers_audio", "weights_audio", "paper_layers"),
 )
+COST = (
+    "What each row's training cost beside Base's stands in cost.md: core-seconds, a job's wall-clock seconds times its threads."
+)
 TITLES = {
     "table1": "Table 1: which layers store, which contribute",
     "table2": "Table 2: quality of every row",
@@ -35,16 +38,17 @@ TITLES = {
 }
 
 
-def run(p: TablesSettings, *, scores: In, probes: In, trend: In, selections: In, paper: In, out: Out) -> None:
+def run(p: TablesSettings, *, scores: In, probes: In, trend: In, selections: In, cards: In, paper: In, out: Out) -> None:
     """The paper's tables, measured beside published.
 
     Writes ``table1`` to ``table3`` (.csv, .md, .tex), ``table1.controls.csv``, ``table2.differences.csv``, ``table2.cards.csv``
-    and ``words.json``.
+    and ``words.json``; and what trainings cost, ``cost`` (.csv, .md), which alone differs between equal runs.
 
     Args:
         scores: the experiment's ``scores.csv``.
         probes, selections: folders of one JSON each.
         trend: CSV of FoG-A along the warm-up.
+        cards: folder of the run cards; it may be empty.
         paper: the folder of the paper's tables.
         out: folder to write.
 
@@ -70,6 +74,9 @@ def run(p: TablesSettings, *, scores: In, probes: In, trend: In, selections: In,
     words = {name: _words(p, name, out, measured, theirs) for name in NAMES}
     words["table1"]["notes"].append(table_scd.settled(read_trend(trend, probed["fog_a"]), p.settled))
     write_json(out / WORDS, words)
+    cost = table_cost.compute(p.rows, table_cost.read_cards(cards))
+    cost.to_csv(out / f"{table_cost.NAME}.csv", index=False, float_format="%.6g", lineterminator="\n")
+    (out / f"{table_cost.NAME}.md").write_text(markdown(table_cost.page(cost, _note(p))), encoding="utf-8")
     for name in NAMES:
         page = read_page(p, name, out)
         (out / f"{name}.md").write_text(markdown(page), encoding="utf-8")
@@ -94,7 +101,7 @@ def read_page(p: TablesSettings | FiguresSettings, name: str, tables: Path) -> P
 
 def _words(p: TablesSettings, name: str, tables: Path, measured: Sequence[Metric], paper: Paper) -> dict[str, Any]:
     frame = read_frame(tables / f"{name}.csv")
-    notes = [_not_run(p, name, frame, paper)]
+    notes = [_not_run(p, name, frame, paper), COST]
     if name == "table1":
         reading, notes = table_scd.reading(frame), []
     elif name == "table2":
@@ -113,11 +120,15 @@ def _words(p: TablesSettings, name: str, tables: Path, measured: Sequence[Metric
         notes.insert(0, table_scores.detectable(gaps[gaps["method"].isin(frame["method"])], shown))
     return {
         "title": TITLES[name],
-        "note": p.data_note + (" Scored on the validation split." if p.split == "validation" else ""),
+        "note": _note(p),
         "caption": caption(p, name),
         "reading": reading,
         "notes": [note for note in notes if note],
     }
+
+
+def _note(p: TablesSettings) -> str:
+    return p.data_note + (" Scored on the validation split." if p.split == "validation" else "")
 
 
 def _differences(tables: Path, frame: pd.DataFrame) -> pd.DataFrame:

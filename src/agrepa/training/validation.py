@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
+from agrepa.corpora.manifest import UNSEEN
 from agrepa.data.noise import clip_noise
 from agrepa.flow.loss import flow_matching_loss
 from agrepa.flow.path import interpolate, velocity
@@ -38,6 +39,14 @@ def clip_losses(p: ModelSettings, backbone: Backbone, dataset: Dataset) -> pd.Da
 
 
 def means(losses: pd.DataFrame) -> dict[str, float]:
-    """Mean of ``clip_losses``: "validation_flow" (mean of the domains) and one value a domain."""
-    found = {f"validation_flow_{domain}": float(part.loss.mean()) for domain, part in losses.groupby("domain", sort=False)}
-    return {"validation_flow": sum(found.values()) / len(found), **found}
+    """Means of ``clip_losses``: one value a domain, and "validation_flow", the mean of these.
+
+    Speech is that of the main list, as the flow loss of the tables is. Speakers that training never hears have a series of
+    their own, "validation_flow_speech_unseen", which no mean takes in.
+    """
+    unseen = losses.listing == UNSEEN
+    found, apart = (
+        {f"validation_flow_{domain}{end}": float(part.loss.mean()) for domain, part in chosen.groupby("domain", sort=False)}
+        for chosen, end in ((losses[~unseen], ""), (losses[unseen], f"_{UNSEEN}"))
+    )
+    return {"validation_flow": sum(found.values()) / len(found), **found, **apart}
