@@ -88,7 +88,7 @@ class Workspace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("Snakefile", "environment.yml", "workflow", "params"):
+        for name in ("Snakefile", "environment.yml", "workflow", "profiles", "params"):
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
         shutil.copytree(ROOT / "results" / "paper", folder / "results" / "paper")

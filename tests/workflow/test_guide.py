@@ -60,6 +60,7 @@ def test_the_commands_of_the_guide_do_what_it_says(space, root):
             assert {path: path.read_bytes() for path in tables.glob("table*")} == wanted
 
     assert "Nothing to be done" in said["snakemake --cores 2"]
+    assert "profile profiles/default" in said["snakemake --cores 2"], "it is what finishes a killed run"
     (jobs,) = set(re.findall(r"^total +(\d+)$", said["snakemake --cores 8 --config params=params/small.yaml"], re.M))
     assert int(jobs) > 380
     assert "Nothing to be done" in said["snakemake --cores 2 -- work/demo/probes/fog_a.json"]
