@@ -170,6 +170,7 @@ def make(experiment: Experiment, collected: Path, out: Path) -> None:
         scores=collected / "scores.csv",
         probes=collected / "probes",
         trend=collected / "fog_a_trend.csv",
+        curves=collected / "curves.csv",
         selections=collected / "selections",
         cards=collected / "cards",
         paper=PAPER,

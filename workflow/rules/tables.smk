@@ -48,6 +48,7 @@ use rule stage as tables with:
         scores=rules.scores.output.out,
         probes=rules.collect.output.probes_folder,
         trend=rules.collect.output.trend_csv,
+        curves=rules.collect.output.curves,
         selections=rules.collect.output.selections_folder,
         cards=rules.cards.output.out,
         paper="results/paper",

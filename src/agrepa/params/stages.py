@@ -17,7 +17,7 @@ from agrepa.params.corpora import Corpora, Source
 from agrepa.params.encoders import Encoder
 from agrepa.params.evaluation import Frechet, Judge, Mos, Prompt, Sampling
 from agrepa.params.model import Flow, Model
-from agrepa.params.probes import FogA, Grid
+from agrepa.params.probes import FogA, Grid, Probes
 from agrepa.params.tokens import Stream, Tokens
 from agrepa.params.training import Teachers, Training
 
@@ -220,7 +220,10 @@ class ListeningSettings(Settings):
 
 class TablesSettings(Settings):
     rows: dict[str, Arm]
+    kind: str = key("model.kind")
     depth: int = key("model.depth")
+    probes: Probes
+    training: Training
     control_times: list[float] = key("probes.fog_a.control_times")
     settled: float = key("probes.fog_a.settled")
     tokens: Tokens

@@ -24,8 +24,9 @@ LEVEL = "Measured values are not comparable in level with the paper's."
 
 
 def caption(p: TablesSettings, name: str) -> str:
-    """The caption of table1, table2 or table3: judge and embeddings, intervals."""
-    how = {"table1": _layers, "table2": _rows, "table3": _strategies}[name](p)
+    """The caption of a table: judge and embeddings, intervals."""
+    known = {"table1": _layers, "table2": _rows, "table3": _strategies, "table6": _steps, "table7": _snapshots}
+    how = known.get(name, _variants)(p)
     return f"{how} {LEVEL}"
 
 
@@ -62,6 +63,28 @@ def _strategies(p: TablesSettings) -> str:
         f"the paired difference, over Base's value taken as exact. {CLUSTERS} The paper's convergence steps have no counterpart "
         "here."
     )
+
+
+def _steps(p: TablesSettings) -> str:
+    return (
+        "Steps: the first validation at which a row's loss is at most Base's last one, both phases counted. Forwards: passes of "
+        f"one clip; FoG-A takes (depth + 3) / 2 of them a clip and time, a step of training three, with {_clips(p)} clips a step."
+    )
+
+
+def _clips(p: TablesSettings) -> str:
+    return f"{p.training.batch_frames / (p.training.crop_frames or p.training.batch_frames):g}"
+
+
+def _snapshots(p: TablesSettings) -> str:
+    return (
+        f"FoG-A of the moving average on {p.probes.fog_a.trend_clips} clips a domain. Rank correlation: Spearman's, over all "
+        f"{p.depth} layers. Overlap: Jaccard's, of the best three. The paper goes on to probe until the end of training."
+    )
+
+
+def _variants(p: TablesSettings) -> str:
+    return f"{embeddings(p)} WER and predicted MOS as in Table 2. {OTHERS} {CLUSTERS}"
 
 
 def second_streams(p: TablesSettings) -> str:

@@ -131,6 +131,11 @@ def read_trend(path: Path, domains: Iterable[str]) -> pd.DataFrame:
     return table
 
 
+def read_curves(path: Path) -> pd.DataFrame:
+    """``curves.csv``: row, seed, step, series, value. Raises ArtifactError as ``read_csv`` does."""
+    return read_csv(path, ["row", "seed", "step", "series", "value"], ["step", "value"])
+
+
 def settling(trend: pd.DataFrame, domain: str, settled: float) -> str:
     """Whether the order of the layers had settled at the end of the warm-up: the last two snapshots agree to ``settled``."""
     mine = trend[trend["domain"] == domain].sort_values("step")

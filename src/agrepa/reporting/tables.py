@@ -1,4 +1,4 @@
-"""Stage ``tables``: the paper's Tables 1 to 3 as measured, beside the paper's values, as CSV, Markdown and LaTeX."""
+"""Stage ``tables``: the paper's twelve tables as measured, beside the paper's values, as CSV, Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import pandas as pd
 from agrepa.artifacts.files import read_json, write_json
 from agrepa.errors import ArtifactError
 from agrepa.job import In, Out
-from agrepa.reporting import table_cost, table_layers, table_scd, table_scores
+from agrepa.reporting import table_cost, table_layers, table_scd, table_scores, table_stability, table_steps, table_variants
 from agrepa.reporting.captions import caption
-from agrepa.reporting.collected import read_probe, read_scores, read_selections, read_trend
+from agrepa.reporting.collected import read_curves, read_probe, read_scores, read_selections, read_trend
 from agrepa.reporting.layout import Page, latex, markdown
 from agrepa.reporting.metrics import Metric, distances, metrics
+from agrepa.reporting.paper import TABLES as PAPER_TABLES
 from agrepa.reporting.paper import Paper
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from agrepa.params.stages import FiguresSettings, TablesSettings
 
 WORDS = "words.json"
-NAMES = ("table1", "table2", "table3")
+NAMES = PAPER_TABLES
 TEXT_COLUMNS = (
     *("method", "measure", "probe", "domain", "paper_config", "strategy", "arm", "metric", "card", "verdict"),
+    "label",
     *("first", "second", "layers_speech", "weights_speech", "layers_audio", "weights_audio", "paper_layers"),
 )
 COST = (
@@ -35,19 +37,25 @@ TITLES = {
     "table1": "Table 1: which layers store, which contribute",
     "table2": "Table 2: quality of every row",
     "table3": "Table 3: which layers to align",
+    "table6": table_steps.TITLE,
+    "table7": table_stability.TITLE,
+    **table_variants.TITLES,
 }
 
 
-def run(p: TablesSettings, *, scores: In, probes: In, trend: In, selections: In, cards: In, paper: In, out: Out) -> None:
+def run(
+    p: TablesSettings, *, scores: In, probes: In, trend: In, curves: In, selections: In, cards: In, paper: In, out: Out
+) -> None:
     """The paper's tables, measured beside published.
 
-    Writes ``table1`` to ``table3`` (.csv, .md, .tex), ``table1.controls.csv``, ``table2.differences.csv``, ``table2.cards.csv``
+    Writes ``table1`` to ``table12`` (.csv, .md, .tex), ``table1.controls.csv``, ``table2.differences.csv``, ``table2.cards.csv``
     and ``words.json``; and what trainings cost, ``cost`` (.csv, .md), which alone differs between equal runs.
 
     Args:
         scores: the experiment's ``scores.csv``.
         probes, selections: folders of one JSON each.
         trend: CSV of FoG-A along the warm-up.
+        curves: CSV of the losses of all trainings.
         cards: folder of the run cards; it may be empty.
         paper: the folder of the paper's tables.
         out: folder to write.
@@ -64,6 +72,9 @@ def run(p: TablesSettings, *, scores: In, probes: In, trend: In, selections: In,
         "table1": table_scd.compute(probed, p.depth, p.tokens.config, theirs),
         "table2": table_scores.compute(p.rows, found, measured, chosen, theirs),
         "table3": table_layers.compute(p.rows, found, fads, chosen, theirs),
+        "table6": table_steps.compute(p.rows, read_curves(curves), p.probes, p.training, p.depth, len(p.domains), theirs),
+        "table7": table_stability.compute(read_trend(trend, probed["fog_a"]), theirs),
+        **{name: table_variants.compute(name, p.rows, p.kind, found, measured, theirs) for name in table_variants.TITLES},
         "table1.controls": table_scd.controls(probed["fog_a"]),
         "table2.differences": table_scores.differences(p.rows, found, measured),
         "table2.cards": table_scores.provenance(p.rows, found, measured),
@@ -93,17 +104,32 @@ def read_page(p: TablesSettings | FiguresSettings, name: str, tables: Path) -> P
         grids = table_scd.layout(frame, read_frame(tables / "table1.controls.csv"))
     elif name == "table2":
         grids = table_scores.layout(frame, _differences(tables, frame), metrics(p.embeddings, p.encoders))
-    else:
+    elif name == "table3":
         grids = table_layers.layout(frame, distances(p.embeddings, p.encoders))
+    elif name == "table6":
+        grids = table_steps.layout(frame)
+    elif name == "table7":
+        grids = table_stability.layout(frame)
+    else:
+        grids = table_variants.layout(frame, metrics(p.embeddings, p.encoders))
     words = read_json(tables / WORDS)[name]
     return Page(name, **words | {"notes": tuple(words["notes"])}, grids=tuple(grids))
 
 
 def _words(p: TablesSettings, name: str, tables: Path, measured: Sequence[Metric], paper: Paper) -> dict[str, Any]:
     frame = read_frame(tables / f"{name}.csv")
-    notes = [_not_run(p, name, frame, paper), COST]
+    notes: list[str] = []
+    if name in ("table2", "table3"):
+        notes = [_not_run(p, name, frame, paper), COST]
     if name == "table1":
-        reading, notes = table_scd.reading(frame), []
+        reading = table_scd.reading(frame)
+    elif name == "table6":
+        reading = table_steps.reading(frame)
+    elif name == "table7":
+        reading = table_stability.reading(frame)
+    elif name in table_variants.TITLES:
+        reading = table_variants.reading(frame, read_frame(tables / "table2.differences.csv"), measured)
+        notes = [table_variants.missing(name, frame)]
     elif name == "table2":
         reading = table_scores.reading(_differences(tables, frame), measured)
         gaps = _differences(tables, frame)
