@@ -62,7 +62,7 @@ def gated_off(block: nn.Module, returns: Returns = "sum") -> Iterator[list[int]]
 @torch.no_grad()
 def fog_a(
     model: nn.Module,
-    blocks: Sequence[nn.Module],
+    blocks: Sequence[nn.Module] | nn.ModuleList,
     batches: Iterable[Any],
     velocity: Callable[[Any, Any], Tensor],
     *,
