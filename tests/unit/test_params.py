@@ -155,7 +155,9 @@ def test_a_new_module_needs_no_edit_of_the_schema(tmp_path):
     }
     loaded = params.load(edited(tmp_path, change), package)
     assert (loaded.rows["ag_repa"].head, loaded.probes.entropy.clips, loaded.model.kind) == ("twin", 4, "toy")
-    with pytest.raises(ParamsError, match=r"ag_repa.head: there is no such kind: .* has conv, identity, mlp \(found 'twin'\)"):
+    with pytest.raises(
+        ParamsError, match=r"ag_repa.head: there is no such kind: .* has conv, conv2d, identity, mlp \(found 'twin'\)"
+    ):
         params.load(edited(tmp_path, {"arms:ag_repa.head": "twin"}))
     with pytest.raises(ParamsError, match=r"arms.yaml: ag_repa.head: there is no such kind: .*twin \(found 'helper'\)"):
         params.load(edited(tmp_path, {"arms:ag_repa.head": "helper"}), package)
