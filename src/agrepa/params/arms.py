@@ -70,9 +70,7 @@ class Arm(Strict):
         if self.ranked_by != "score" and self.strategy not in CONTROLLED:
             raise ValueError(f"{said} measures no {self.ranked_by!r}, only {', '.join(CONTROLLED)} does: use ranked_by: score")
         if self.weighting == "score_by_time" and (self.ranked_by != "score" or self.refresh != "frozen"):
-            raise ValueError(
-                "weighting 'score_by_time' needs the probe's score at each time: use ranked_by: score, refresh: frozen"
-            )
+            raise ValueError("weighting 'score_by_time' is of the probe's score: use ranked_by: score and refresh: frozen")
         if self.weighting != "equal" and self.strategy in WITHOUT_PROBE:
             raise ValueError(f"{said} has no scores to weight layers by: use weighting: equal")
         if self.refresh != "frozen" and self.strategy not in REFRESHABLE:
