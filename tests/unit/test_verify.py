@@ -163,7 +163,13 @@ def test_other_params_are_listed_and_nothing_is_compared(root: Path) -> None:
         verdict(root)
     said, *lines = str(error.value).split("\n  ")
     assert "results/demo has other params than at 'HEAD', so that a comparison says nothing" in said
-    assert lines == ["seed: 0 > 1", "training.ema: not read > 0.9", "training.warmup_steps: 400 > 500"]
+    assert lines == ["seed: 0 > 1", "training.warmup_steps: 400 > 500"]
+
+
+def test_a_key_that_is_newer_than_the_published_run_is_named_and_allowed(root: Path) -> None:
+    results(root, PUBLISHED, lambda card: card["params"]["training"].update(ema=0.9))
+    passed, text = verdict(root)
+    assert passed and "Keys that the published params did not have yet: training.ema." in text
 
 
 @pytest.mark.parametrize(

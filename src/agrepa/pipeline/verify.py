@@ -48,8 +48,9 @@ def verify(root: Path, name: str, params: Path, revision: str) -> tuple[bool, st
     found, new_cards = run_in(root / place)
     if old_cards == new_cards:
         raise ArtifactError(f"{place} is the published run of {revision!r} itself, so {name} was not run yet: {anew}")
-    params_there = likeness.params(old_cards)
-    if differ := likeness.different(params_there, likeness.params(new_cards)):
+    params_there, params_here = likeness.params(old_cards), likeness.params(new_cards)
+    added = sorted(params_here.keys() - params_there.keys())
+    if differ := likeness.different(params_there, {key: value for key, value in params_here.items() if key not in added}):
         raise ArtifactError(
             f"{place} has other params than at {revision!r}, so that a comparison says nothing; run with those of the "
             f"published results, or name another revision with --against:\n  " + "\n  ".join(differ)
@@ -61,6 +62,8 @@ def verify(root: Path, name: str, params: Path, revision: str) -> tuple[bool, st
     notes = []
     if known is None:
         notes.append(f"Only intervals over clips are known ({lacking}); they leave out what another training would do.")
+    if added:
+        notes.append(f"Keys that the published params did not have yet: {', '.join(added)}.")
     if code := likeness.other_code(old_cards, new_cards):
         notes.append(f"The code differs in the stages {', '.join(code)}.")
     if kept := sum(new_cards.get(job) == card for job, card in old_cards.items()):
