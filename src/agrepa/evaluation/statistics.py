@@ -3,7 +3,7 @@
 Clips of one speaker or source family are not independent of each other, so whole clusters are left out in turn (Davison &
 Hinkley 1997, section 2.7; Cameron & Miller 2015 on few clusters). With K clusters the variance of an estimate is
 (K - 1) / K times the sum of squares of the K leave-one-out values about their mean, and t has K - 1 degrees of freedom.
-The percentile bootstrap over clusters covers 88-92 % with 10 to 15 clusters where this covers 94-95 % (the tests simulate it).
+The percentile bootstrap over clusters covers 88-92 % with 10 to 15 clusters where this covers 94-95 % (results/coverage.csv).
 
 Below FEWEST_CLUSTERS clusters nothing can be said about speakers in general. Then clips are left out in turn and compared
 within their own cluster only (a stratified jackknife): the interval is about these very speakers, which ``unit`` says.
