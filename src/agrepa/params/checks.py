@@ -23,6 +23,7 @@ INTERNAL = "internal"  # the target that is a deeper layer of the model itself
 def slips(p: Experiment, package: Path) -> Iterator[Slip]:
     """Every slip of an experiment; ``package`` is where the modules lie that it names."""
     yield from unknown_kinds(p, package)
+    yield from wrong_sources(p, package)
     yield from wrong_strategies(p, package)
     yield from wrong_arms(p)
     yield from references.slips(p, package)
@@ -51,6 +52,22 @@ def unknown_kinds(p: Experiment, package: Path) -> Iterator[Slip]:
         for where, kind in found:
             if kind not in there:
                 yield Slip(where, f"there is no such kind: agrepa/{folder} has {', '.join(there) or 'none'}", kind)
+
+
+def wrong_sources(p: Experiment, package: Path) -> Iterator[Slip]:
+    """Keys of a source that its kind does not have, or has and needs: its module states them as KEYS."""
+    for name, source in p.corpora.sources.items():
+        if source.kind not in kinds("corpora", "clips", package):
+            continue
+        has, where = stated("corpora", source.kind, "KEYS", package) or ("archives",), ("corpora", "sources", name)
+        for key in [*(["archives"] if source.archives else []), *source.published()]:
+            if key not in has:
+                message = f"kind {source.kind} has no such key: it has {', '.join(has)}"
+                yield Slip((*where, key), message, getattr(source, key))
+        if "subsets" in has and source.subsets is None:
+            yield Slip((*where, "subsets"), f"is missing: say which parts of {source.kind} train, validate and test", None)
+        if source.pairs is not None and source.subsets is not None and not source.subsets.test:
+            yield Slip((*where, "pairs"), "lists utterances of the test split, of which subsets.test names none", source.pairs)
 
 
 def wrong_strategies(p: Experiment, package: Path) -> Iterator[Slip]:
