@@ -13,7 +13,7 @@ def prepare(corpora: Corpora, archives: list[Path], folder: Path, shards: int = 
     """The path of the manifest; its clips lie in ``folder/clips``."""
     listed, manifest = folder / "candidates.parquet", folder / "manifest.parquet"
     settings = CorporaSettings(corpora=corpora, seed=0)
-    candidates.run(settings, archives=archives, out=listed)
+    candidates.run(settings, archives=archives, out=listed, unusable=folder / "candidates.unusable.csv")
     rows = [folder / "clips" / f"{k}.parquet" for k in range(shards)]
     for k, path in enumerate(rows):
         decode.run(

@@ -67,7 +67,7 @@ def test_the_guide_works_as_written(mine: Corpora, demo: Experiment, tmp_path: P
     ]
     assert table.text["mine_0002_001"] == "Good morning, everyone."
     # The workflow looks at every recording, so that one that is replaced is read again.
-    listed = folder.listed(tmp_path / "list.csv")
+    listed = folder.listed(mine.sources["mine"])
     assert listed[0] == str(tmp_path / "list.csv")
     assert {str(tmp_path / file) for file in table.file} == set(listed[1:])
     assert table.family["mine_0002_001"] == "mine_anna"

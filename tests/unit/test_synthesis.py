@@ -178,7 +178,7 @@ def test_a_prompt_is_the_longest_utterance_that_is_short_enough_or_the_start_of_
         ("g", "train", "audio", ""),
         ("h", "validation", "speech", "eve"),
     ]
-    table = pd.DataFrame(rows, columns=["id", "split", "domain", "speaker"]).set_index("id", drop=False)
+    table = pd.DataFrame(rows, columns=["id", "split", "domain", "speaker"]).assign(prompt="").set_index("id", drop=False)
     frames = {"a": 30, "b": 30, "c": 50, "d": 20, "e": 20, "f": 9, "g": 9, "h": 9}
     assert prompts.choose(table, frames, ["d", "e", "f"], 40) == {"d": ("a", 30)}
     assert prompts.choose(table, frames, ["d"], 50) == {"d": ("c", 50)}
@@ -187,9 +187,19 @@ def test_a_prompt_is_the_longest_utterance_that_is_short_enough_or_the_start_of_
 
 def test_an_unseen_speaker_is_prompted_by_another_utterance_of_the_same_split() -> None:
     rows = [("a", "train", "ada"), ("b", "test", "eve"), ("c", "test", "eve"), ("d", "validation", "eve"), ("e", "test", "ida")]
-    table = pd.DataFrame(rows, columns=["id", "split", "speaker"]).assign(domain="speech").set_index("id", drop=False)
+    table = pd.DataFrame(rows, columns=["id", "split", "speaker"]).assign(domain="speech", prompt="")
+    table = table.set_index("id", drop=False)
     frames = {"a": 30, "b": 20, "c": 25, "d": 40, "e": 9}
     assert prompts.choose(table, frames, ["b", "c", "e"], 40) == {"b": ("c", 25), "c": ("b", 20)}
+
+
+def test_a_prompt_that_the_manifest_names_goes_before_any_other() -> None:
+    rows = [("a", "train", ""), ("b", "test", "c"), ("c", "test", ""), ("d", "test", "")]
+    table = pd.DataFrame(rows, columns=["id", "split", "prompt"]).assign(domain="speech", speaker="ada")
+    table = table.set_index("id", drop=False)
+    frames = {"a": 30, "b": 20, "c": 25, "d": 40}
+    assert prompts.choose(table, frames, ["b", "d"], 40) == {"b": ("c", 25), "d": ("a", 30)}
+    assert prompts.choose(table, frames, ["b"], 10) == {"b": ("c", 10)}
 
 
 def test_foreign_tokens_come_from_a_clip_of_near_length_and_never_from_its_own() -> None:

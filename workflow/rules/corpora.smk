@@ -21,6 +21,7 @@ use rule stage as candidates with:
         listed=FLOW.own_recordings,
     output:
         out=f"{WORK}/candidates.parquet",
+        unusable=f"{WORK}/candidates.unusable.csv",
         card=f"{WORK}/candidates.parquet.card.json",
     log:
         f"{WORK}/logs/candidates.log",

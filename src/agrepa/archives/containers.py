@@ -1,4 +1,4 @@
-"""Members of .deb, .zip, .whl and .pk3 archives, read in memory: nothing is installed and nothing is unpacked."""
+"""Members of .deb, .zip, .whl, .pk3 and .tar archives, read in memory: nothing is installed and nothing is unpacked."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from debian.arfile import ArError, ArFile
 
 from agrepa.errors import CorpusError
 
-SUFFIXES = (".deb", ".whl")  # of downloads, which are named by their archive
+SUFFIXES = (".deb", ".whl", ".tar")  # of downloads, which are named by their archive
 READABLE = (".xz", ".gz", ".bz2", "")
 DAMAGED = (ArError, tarfile.TarError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, EOFError, OSError, ValueError)
 
@@ -81,6 +81,41 @@ def zip_members(source: Path | bytes, wanted: Callable[[str], bool], name: str |
 def zip_member(source: Path | bytes, member: str, name: str | None = None) -> bytes:
     """One file of a zip archive; CorpusError as ``zip_members``, also when it is not there."""
     return zip_members(source, lambda path: path == member, name)[member]
+
+
+def tar_files(path: Path) -> Iterator[tuple[str, int, int]]:
+    """Path, offset in bytes and size of every file of an uncompressed tar archive, in its order; only headers are read.
+
+    Raises CorpusError when the archive is missing, damaged or cut off, a member's path leads out of it, or a member is a link.
+    """
+    try:
+        with tarfile.open(path, mode="r:") as archive:
+            while (member := archive.next()) is not None:
+                archive.members.clear()  # it would keep every header, of hundreds of thousands of files
+                name = _safe(member.name, path)
+                if member.isdir():
+                    continue
+                if not member.isreg():
+                    raise CorpusError(f"{path}: member {member.name!r} is a link or a device, not a file: refused")
+                yield name, member.offset_data, member.size
+            read_at(path, archive.offset, tarfile.BLOCKSIZE)  # an archive ends in empty blocks: without one it was cut off
+    except FileNotFoundError:
+        raise CorpusError(f"{path} is missing: fetch it again") from None
+    except DAMAGED as error:
+        raise CorpusError(f"{path} is damaged ({error}): delete it and fetch it again") from None
+
+
+def read_at(path: Path, offset: int, size: int) -> bytes:
+    """A file of an uncompressed tar archive, or its beginning; CorpusError when the archive is missing or ends before it."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(offset)
+            data = stream.read(size)
+    except FileNotFoundError:
+        raise CorpusError(f"{path} is missing: fetch it again") from None
+    if len(data) < size:
+        raise CorpusError(f"{path} is damaged (it ends within the {size} bytes at {offset}): delete it and fetch it again")
+    return data
 
 
 def _data_archive(path: Path) -> tuple[str, bytes]:

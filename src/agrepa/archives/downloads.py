@@ -1,6 +1,6 @@
-"""Three ways to a pinned archive: pip, apt without root, and a Debian mirror that the user names.
+"""Four ways to a pinned archive: pip, apt without root, a Debian mirror that the user names, and an address of its own.
 
-No address is written here: pip and apt know theirs, and the mirror is what AGREPA_DEBIAN_MIRROR says.
+No address is written here: pip and apt know theirs, the mirror is what AGREPA_DEBIAN_MIRROR says, the rest is in archives.yaml.
 """
 
 from __future__ import annotations
@@ -80,10 +80,7 @@ def from_apt(archive: Archive, scratch: Path, cache: Path) -> Path:
 
 
 def from_mirror(archive: Archive, scratch: Path, cache: Path) -> Path:
-    """The package from ``<mirror>/<pool>``, in several attempts, each going on where the one before ended.
-
-    What has arrived stays in the cache under a name of its own, so that a later run goes on with it too.
-    """
+    """The package from ``<mirror>/<pool>``; see ``_from``."""
     base = os.environ.get(MIRROR, "").rstrip("/")
     if not base:
         raise Failed(f"a Debian mirror: {MIRROR} is not set")
@@ -91,7 +88,20 @@ def from_mirror(archive: Archive, scratch: Path, cache: Path) -> Path:
         raise Failed(f"a Debian mirror: {MIRROR} is {base!r} and must start with one of {', '.join(SCHEMES)}")
     if not archive.pool:
         raise Failed(f"a Debian mirror: {archive.package} has no pool path in archives.yaml")
-    address, partial, reason = f"{base}/{archive.pool}", cache / f".partial-{archive.file}", ""
+    return _from(f"{base}/{archive.pool}", archive, cache)
+
+
+def from_address(archive: Archive, scratch: Path, cache: Path) -> Path:
+    """The archive from the address that archives.yaml gives; see ``_from``."""
+    return _from(str(archive.address), archive, cache)
+
+
+def _from(address: str, archive: Archive, cache: Path) -> Path:
+    """The file at an address, in several attempts, each going on where the one before ended.
+
+    What has arrived stays in the cache under a name of its own, so that a later run goes on with it too.
+    """
+    partial, reason = cache / f".partial-{archive.file}", ""
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))

@@ -16,6 +16,7 @@ STOPBAND_DB = 80.0  # what the low-pass leaves of anything at or above the bandw
 TRANSITION = 0.05  # width of its slope, as a part of the bandwidth
 FILTER_ZEROS = 64  # zero crossings of the resampling sinc on each side
 MP3_SLACK_SECONDS = 0.15  # an MP3 may decode to fewer samples than its header says by the encoder's delay and padding
+FLAC_HEADER = 42  # bytes up to the end of the block that every FLAC begins with
 UNKNOWN_FRAMES = 1 << 62  # libsndfile's answer where a stream does not say how long it is
 
 
@@ -91,6 +92,23 @@ def length(source: Path | str | bytes, name: str | None = None) -> tuple[float, 
             f"{name}: cannot be decoded ({_reason(error)}): damaged or not audio; convert it to WAV or FLAC"
         ) from None
     return info.frames / info.samplerate, info.samplerate
+
+
+def flac_header(head: bytes, name: str) -> tuple[float, int, str]:
+    """What the first FLAC_HEADER bytes of a FLAC say: seconds, sample rate in Hz, and the MD5 of its samples in hexadecimal.
+
+    They are its STREAMINFO block (RFC 9639, section 8.2), so that nothing has to be decoded or read as a whole. An encoder
+    that does not know the MD5 writes zeros.
+
+    Raises AudioError when it is no FLAC or does not say how long it is.
+    """
+    if len(head) < FLAC_HEADER or head[:4] != b"fLaC" or head[4] & 0x7F:
+        raise AudioError(f"{name}: is not a FLAC, or cut off within its header: copy or download it again")
+    packed = int.from_bytes(head[18:26])  # 20 bits of rate, 3 of channels, 5 of sample size, 36 of length in samples
+    rate, samples = packed >> 44, packed & (1 << 36) - 1
+    if not rate or not samples:
+        raise AudioError(f"{name}: its header does not say how long it is: encode it again")
+    return samples / rate, rate, head[26:42].hex()
 
 
 def flac(wave: np.ndarray, rate: int, name: str = "wave") -> bytes:

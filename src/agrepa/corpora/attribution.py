@@ -34,8 +34,9 @@ def run(p: AttributionSettings, *, manifest: In, out: Out) -> None:
     """
     table = manifests.read(manifest)
     names = table.corpus.drop_duplicates().sort_values().tolist()
+    folders = {name: f"{source.kind}, from a folder" for name, source in p.sources.items() if source.root is not None}
     per_file = {name for own, source in p.sources.items() if corpus(source.kind).PER_FILE for name in source.archives or [own]}
-    text = [INTRODUCTION, "## Recordings\n", _recordings(table, names, p.archives)]
+    text = [INTRODUCTION, "## Recordings\n", _recordings(table, names, p.archives, folders)]
     for name in names:
         if name in per_file:
             text += [f"### Files of {name}\n", _files(table[table.corpus == name])]
@@ -46,7 +47,7 @@ def run(p: AttributionSettings, *, manifest: In, out: Out) -> None:
     out.write_text("\n".join(text), encoding="utf-8")
 
 
-def _recordings(table: pd.DataFrame, names: list[str], archives: dict[str, Archive]) -> str:
+def _recordings(table: pd.DataFrame, names: list[str], archives: dict[str, Archive], folders: dict[str, str]) -> str:
     rows = []
     for name in names:
         archive, clips = archives.get(name), table[table.corpus == name]
@@ -54,10 +55,13 @@ def _recordings(table: pd.DataFrame, names: list[str], archives: dict[str, Archi
         for split in manifests.SPLITS:
             chosen = clips[clips.split == split]
             amounts.append(f"{len(chosen)} clips, {chosen.seconds.sum() / 60:.1f} min" if len(chosen) else "–")
-        package = f"{archive.package} {archive.version}" if archive else OWN
+        package = f"{archive.package} {archive.version}" if archive else folders.get(name, OWN)
         licence, author = (archive.licence, archive.attribution) if archive else ("see below", "see below")
+        if name in folders:  # of one licence, and of more authors than a table can name
+            licence, authors = clips.licence.iloc[0], clips.attribution.drop_duplicates()
+            author = authors.iloc[0] if len(authors) == 1 else f"{len(authors)} authors, named in the manifest"
         rows.append((name, package, licence, author, *amounts))
-    return _markdown(("corpus", "Debian package", "licence", "by", *manifests.SPLITS), rows)
+    return _markdown(("corpus", "package", "licence", "by", *manifests.SPLITS), rows)
 
 
 def _files(clips: pd.DataFrame) -> str:

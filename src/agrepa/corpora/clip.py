@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 Domain = Literal["speech", "audio"]
 Split = Literal["train", "validation", "test"]
-Listing = Literal["", "main", "unseen"]
+Listing = Literal["", "main", "unseen", "prompt"]
 ROUNDING = 0.001  # seconds that resampling may add to a clip of the greatest length
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
     """A piece of a recording, not yet decoded.
 
@@ -29,8 +29,12 @@ class Clip:
         family: what is left out as one when intervals are made, and stays within one split but for speech on main lists: the
             speaker of speech, the origin of a sound.
         parts: hashes of the recordings that it is made of.
-        listing: of evaluated speech, whether it is of the main list, by utterance, or of speakers that training never hears.
+        listing: of evaluated speech, whether it is of the main list, by utterance, of speakers that training never hears, or
+            is there to prompt others and is not evaluated itself.
         fixed: its split was given by a person, so it is never dropped in favour of another split.
+        prompt: id of the clip that prompts it, where a published list says so.
+        block: what can only be read as a whole, such as a row group of a parquet file; one job decodes all clips of a block.
+        problem: why it cannot be used, where that is known without decoding: the file is missing, or its header damaged.
     """
 
     id: str
@@ -49,6 +53,9 @@ class Clip:
     parts: tuple[str, ...]
     listing: Listing = ""
     fixed: bool = False
+    prompt: str = ""
+    block: str = ""
+    problem: str = ""
 
 
 def fits(seconds: float, settings: Corpora) -> bool:

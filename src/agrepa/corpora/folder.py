@@ -26,6 +26,7 @@ COLUMNS = ("path", "text")
 OPTIONAL = ("domain", "speaker", "label", "split", "licence", "attribution")
 SHOWN = 20  # problems that a message lists
 SILENT_PEAK = 1e-4  # -80 dB of full scale
+KEYS = ("csv", "split_by", "split_seed", "shares", "shared_texts")
 PER_FILE = True  # every file has an author and a licence of its own
 
 
@@ -79,12 +80,13 @@ def reader(archives: dict[str, Path], settings: Corpora, source: Source) -> Read
     return decode
 
 
-def listed(listing: Path | str) -> list[str]:
+def listed(source: Source) -> list[str]:
     """The CSV and the recordings that it names, as inputs of the stages that read them and complain of those that are missing.
 
     Raises CorpusError when the CSV cannot be read.
     """
-    recordings = [Path(listing).parent / row["path"] for _, row in _rows(Path(listing))]
+    listing = Path(str(source.csv))
+    recordings = [listing.parent / row["path"] for _, row in _rows(listing)]
     return [str(listing), *dict.fromkeys(str(path) for path in recordings if path.is_file())]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -33,10 +33,13 @@ COLUMNS = {
     "licence": str,
     "attribution": str,
     "listing": str,
+    "prompt": str,
     "clip": str,
 }
 SPLITS = ("train", "validation", "test")
 MAIN, UNSEEN = "main", "unseen"  # the lists of evaluated speech: by utterance, and of speakers that training never hears
+PROMPT = "prompt"  # the list of what is not evaluated itself and prompts what is
+Rows = TypeVar("Rows", pd.DataFrame, pd.Series)
 SHOWN = 20  # offenders that a message lists
 
 
@@ -54,8 +57,9 @@ def read(path: Path) -> pd.DataFrame:
 def check(table: pd.DataFrame, name: str = "manifest") -> None:
     """Make sure that a manifest keeps its contract and that nothing leaks between splits.
 
-    Ids are unique, speech has a transcript, evaluated speech is on a list, and no audio (hash of the clip, which is lossless),
-    transcript (``plain``), speaker or family occurs in two splits, but for speakers of main lists (see ``leaks``).
+    Ids are unique, speech has a transcript, evaluated speech is on a list, its prompt is there, and no audio (hash of the
+    clip, which is lossless), transcript (``plain``), speaker or family occurs in two splits, but for speakers of main lists
+    (see ``leaks``).
 
     Raises CorpusError that lists the offenders.
     """
@@ -76,9 +80,16 @@ def check(table: pd.DataFrame, name: str = "manifest") -> None:
         if not re.fullmatch(r"[a-z0-9_]+", str(identity)) or not str(identity).startswith(str(rows.corpus.iloc[0])):
             problems.append(f"id {identity!r} must be of a-z, 0-9 and _ and start with the corpus, {rows.corpus.iloc[0]!r}")
     evaluated = (table.domain == "speech") & (table.split != "train")
-    odd = table[table.listing.isin([MAIN, UNSEEN]) != evaluated]
+    odd = table[table.listing.isin([MAIN, UNSEEN, PROMPT]) != evaluated]
     problems += [
         f"{row.id}: listing {row.listing!r}: evaluated speech is on a list and nothing else is" for row in odd.itertuples()
+    ]
+    spoken = set(table.id[table.domain == "speech"])
+    prompted = table[table.prompt != ""]
+    problems += [
+        f"{row.id}: prompt {row.prompt!r} is no other utterance of the manifest"
+        for row in prompted.itertuples()
+        if row.prompt == row.id or row.prompt not in spoken
     ]
     wordless = table.id[(table.domain == "speech") & (table.text.map(plain) == "")]
     problems += [f"{identity}: speech without a transcript" for identity in wordless]
@@ -120,9 +131,8 @@ def evaluation_list(table: pd.DataFrame, split: str, domain: str, n: int, listin
 
     Raises CorpusError when there are fewer.
     """
-    ids = table.id[
-        (table.split == split) & (table.domain == domain) & ((table.listing == UNSEEN) == (listing == UNSEEN))
-    ].tolist()
+    listed = (table.listing != PROMPT) & ((table.listing == UNSEEN) == (listing == UNSEEN))
+    ids = table.id[(table.split == split) & (table.domain == domain) & listed].tolist()
     if len(ids) < n:
         name, key = ("unseen speech", "unseen") if listing == UNSEEN else (domain, domain)
         raise CorpusError(
@@ -138,7 +148,7 @@ def evaluation_lists(table: pd.DataFrame, split: str, speech: int, unseen: int, 
     return {key: evaluation_list(table, split, domain, n, listing) for key, (domain, n, listing) in counts.items()}
 
 
-def shard(table: pd.DataFrame, k: int, n: int) -> pd.DataFrame:
+def shard(table: Rows, k: int, n: int) -> Rows:
     """Rows ``[k::n]``, with a fresh index.
 
     Raises CorpusError unless 0 <= k < n.

@@ -16,7 +16,8 @@ PRIORITY: tuple[Split, ...] = ("test", "validation", "train")  # what is in two 
 def groups(clips: list[Clip]) -> Iterator[tuple[str, list[Clip]]]:
     """The key of ``corpora.<split>`` that counts them, and the clips, for each list of a split, in the order of taking."""
     for key, domain, unseen in (("speech", "speech", False), ("unseen", "speech", True), ("audio", "audio", False)):
-        yield key, [clip for clip in clips if clip.domain == domain and (clip.listing == "unseen") == unseen]
+        evaluated = (clip for clip in clips if clip.listing != "prompt")
+        yield key, [clip for clip in evaluated if clip.domain == domain and (clip.listing == "unseen") == unseen]
 
 
 def without_leaks(clips: list[Clip]) -> list[Clip]:

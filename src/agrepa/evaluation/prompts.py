@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 def choose(table: pd.DataFrame, frames: Mapping[str, int], ids: Iterable[str], at_most: int) -> dict[str, Prompt]:
     """The prompt of each clip whose speaker says anything else.
 
-    It is the speaker's longest training utterance of at most ``at_most`` mel frames, of several the first by id; where all are
-    longer, the beginning of the shortest. Of a speaker whom training never hears, it is another utterance of the clip's split.
+    Where the manifest names one (``prompt``), it is that, or its beginning where it is longer than ``at_most`` mel frames. Else
+    it is the speaker's longest training utterance of at most so many, of several the first by id; where all are longer, the
+    beginning of the shortest. Of a speaker whom training never hears, it is another utterance of the clip's split.
 
     Args:
         table: the manifest, indexed by clip id.
@@ -25,6 +26,9 @@ def choose(table: pd.DataFrame, frames: Mapping[str, int], ids: Iterable[str], a
     said = {key: sorted(clips) for key, clips in spoken.groupby(["split", "speaker"]).groups.items()}
     prompts = {}
     for clip in ids:
+        if given := table.prompt[clip]:
+            prompts[clip] = given, min(frames[given], at_most)
+            continue
         speaker, split = table.speaker[clip], table.split[clip]
         others = said.get(("train", speaker)) or [other for other in said.get((split, speaker), []) if other != clip]
         if others:

@@ -28,6 +28,11 @@ def without_repeats(items: Items) -> Items:
     return items
 
 
+def is_none(value: Any) -> bool:
+    """For ``exclude_if``: a key that is not set is no part of what a job reads, so that a new one re-runs nothing."""
+    return value is None
+
+
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from agrepa.params.base import Count, Distinct, Domains, Inside, Name, Nonnegative, Positive, Strict, Text, Whole
+from agrepa.params.base import (
+    Count,
+    Distinct,
+    Domains,
+    Inside,
+    Name,
+    Nonnegative,
+    Part,
+    Positive,
+    Strict,
+    Text,
+    Whole,
+    is_none,
+)
 
 FOLDER = "folder"  # the kind of source that reads a person's own recordings
+PUBLISHED = ("root", "subsets", "pairs", "without", "tolerate")  # keys that a kind has if its module's KEYS name them
 OWN = ("csv", "split_by", "split_seed", "shares", "shared_texts")  # the keys of such a source alone
+
+
+def _is_empty(value: Any) -> bool:
+    return not value
 
 
 class Shares(Strict):
@@ -26,8 +44,31 @@ class Shares(Strict):
         return self
 
 
+class Subsets(Strict):
+    """Which parts of a published corpus each split takes, by their published names.
+
+    One that validation and test both name is divided between them by the hash of each family's name.
+    """
+
+    train: Distinct[Text] = []
+    validation: Distinct[Text] = []
+    test: Distinct[Text] = []
+
+    @model_validator(mode="after")
+    def _held_out(self) -> Subsets:
+        if not (self.train or self.validation or self.test):
+            raise ValueError("names no part of the corpus: name those of train, validation and test")
+        if shared := sorted({*self.train} & {*self.validation, *self.test}):
+            raise ValueError(f"{', '.join(shared)} is trained and evaluated on: name it for one of them")
+        return self
+
+
 class Source(Strict):
-    """A corpus: a module of ``agrepa.corpora`` and the archives, or the CSV of own recordings, that it reads.
+    """A corpus: a module of ``agrepa.corpora`` and the archives, the folder or the CSV of own recordings that it reads.
+
+    ``root`` is a folder in the corpus's published layout, ``subsets`` says which of its parts are in which split, ``pairs`` is
+    a list of the test utterances with their prompts, ``without`` names labels whose clips are left out, and ``tolerate`` is the
+    part of the clips that may be missing or unreadable.
 
     The keys behind ``csv`` are of own recordings alone, and say what happens where the CSV gives no split (``split_by``,
     ``split_seed``, ``shares``) and where two splits would share a transcript (``shared_texts``).
@@ -40,6 +81,16 @@ class Source(Strict):
     split_seed: Whole = 0
     shares: Shares = Shares()
     shared_texts: Literal["refuse", "move", "drop"] = "refuse"
+    root: Annotated[Text | None, Field(exclude_if=is_none)] = None
+    subsets: Annotated[Subsets | None, Field(exclude_if=is_none)] = None
+    pairs: Annotated[Text | None, Field(exclude_if=is_none)] = None
+    without: Annotated[Distinct[Text], Field(exclude_if=_is_empty)] = []
+    tolerate: Annotated[Part, Field(exclude_if=_is_empty)] = 0.0
+
+    @property
+    def own(self) -> bool:
+        """Whether it reads files that are no downloads, which its module then lists."""
+        return any((self.csv, self.root, self.pairs))
 
     @model_validator(mode="after")
     def _has_recordings(self) -> Source:
@@ -48,8 +99,10 @@ class Source(Strict):
         if self.kind != FOLDER and (own := self._changed(OWN)):
             keys, verb = " and ".join(own), "belongs" if len(own) == 1 else "belong"
             raise ValueError(f"{keys} {verb} to kind folder and only to it, not to {self.kind}: remove {keys} or change kind")
-        if self.kind != FOLDER and not self.archives:
+        if self.kind != FOLDER and not self.archives and self.root is None:
             raise ValueError(f"a source of kind {self.kind} needs archives, the names of its downloads in archives.yaml")
+        if self.archives and self.root is not None:
+            raise ValueError("archives and root both say where the recordings are: remove one")
         return self
 
     @model_validator(mode="after")
@@ -63,6 +116,10 @@ class Source(Strict):
                 "use shared_texts: drop, or split_by: utterance"
             )
         return self
+
+    def published(self) -> list[str]:
+        """The keys of PUBLISHED that are set."""
+        return self._changed(PUBLISHED)
 
     def _changed(self, keys: tuple[str, ...]) -> list[str]:
         """Those that are not as they are without being named."""
@@ -135,5 +192,5 @@ class Corpora(Strict):
         return value
 
 
-def _recordings(source: Source) -> tuple[str, list[str], str | None]:
-    return source.kind, source.archives, source.csv
+def _recordings(source: Source) -> tuple[str, list[str], str | None, str | None, Subsets | None]:
+    return source.kind, source.archives, source.csv, source.root, source.subsets

@@ -19,7 +19,7 @@ from agrepa.pipeline.source import source_hash
 from agrepa.tokens import sequence
 
 WILDCARD = re.compile(r"\{(\w+)[^}]*\}")
-SUFFIXES = {"deb": "deb", "wheel": "whl"}
+SUFFIXES = {"deb": "deb", "wheel": "whl", "tar": "tar"}
 
 
 class Workflow:
@@ -92,7 +92,7 @@ class Workflow:
     def own_recordings(self) -> list[str]:
         """Files of the user's own that a corpus lists, which are inputs though no command names them."""
         sources = self.experiment.corpora.sources.values()
-        return [str(p) for s in sources if s.csv for p in import_module(f"agrepa.corpora.{s.kind}").listed(s.csv)]
+        return [path for s in sources if s.own for path in import_module(f"agrepa.corpora.{s.kind}").listed(s)]
 
     @property
     def vocoder_archives(self) -> list[str]:
