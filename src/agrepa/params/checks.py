@@ -23,11 +23,8 @@ if TYPE_CHECKING:
 def slips(p: Experiment, package: Path) -> Iterator[Slip]:
     """Every slip of an experiment; ``package`` is where the modules lie that it names."""
     yield from unknown_kinds(p, package)
-<<<<<<< HEAD
     yield from too_small_models(p, package)
-=======
     yield from wrong_sources(p, package)
->>>>>>> corpora
     yield from wrong_strategies(p, package)
     yield from wrong_arms(p)
     yield from references.slips(p, package)
@@ -58,7 +55,6 @@ def unknown_kinds(p: Experiment, package: Path) -> Iterator[Slip]:
                 yield Slip(where, f"there is no such kind: agrepa/{folder} has {', '.join(there) or 'none'}", kind)
 
 
-<<<<<<< HEAD
 def too_small_models(p: Experiment, package: Path) -> Iterator[Slip]:
     """Sizes that the backbone cannot do with. One that needs more than the schema asks of all states so in LEAST."""
     kind = p.model.kind
@@ -67,7 +63,8 @@ def too_small_models(p: Experiment, package: Path) -> Iterator[Slip]:
     for key, least in (stated("model", kind, "LEAST", package) or {}).items():
         if (found := attrgetter(key)(p.model)) < least:
             yield Slip(("model", *key.split(".")), f"a model of kind {kind} needs {least} at least: raise it", found)
-=======
+
+
 def wrong_sources(p: Experiment, package: Path) -> Iterator[Slip]:
     """Keys of a source that its kind does not have, or has and needs: its module states them as KEYS."""
     for name, source in p.corpora.sources.items():
@@ -82,7 +79,6 @@ def wrong_sources(p: Experiment, package: Path) -> Iterator[Slip]:
             yield Slip((*where, "subsets"), f"is missing: say which parts of {source.kind} train, validate and test", None)
         if source.pairs is not None and source.subsets is not None and not source.subsets.test:
             yield Slip((*where, "pairs"), "lists utterances of the test split, of which subsets.test names none", source.pairs)
->>>>>>> corpora
 
 
 def wrong_strategies(p: Experiment, package: Path) -> Iterator[Slip]:
