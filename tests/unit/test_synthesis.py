@@ -59,7 +59,7 @@ def inputs(tmp_path: Path, small: Experiment) -> dict[str, Path]:
         domain, digest = "speech" if clip.startswith("queen") else "audio", hashlib.sha256(path.read_bytes()).hexdigest()
         split, speaker = "train" if clip in TRAIN else "test", "ada" if clip in ("queen_a", "queen_b", *TRAIN) else clip
         listing = "unseen" if clip in UNSEEN else "main" if domain == "speech" and clip in CLIPS else ""
-        place = {"clip": str(path), "split": split, "speaker": speaker * (domain == "speech"), "listing": listing}
+        place = {"clip": str(path), "split": split, "speaker": speaker * (domain == "speech"), "listing": listing, "prompt": ""}
         rows.append({"id": clip, "domain": domain, "family": clip, "sha256": digest} | place)
         waves[clip] = torch.from_numpy(files.read(path)[0])
     write_table(tmp_path / "manifest.parquet", pd.DataFrame(rows).reindex(columns=list(COLUMNS)))
