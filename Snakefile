@@ -65,5 +65,6 @@ rule all:
         METRICS,
         rules.tables.output,
         rules.figures.output,
+        rules.claims.output,
         rules.page.output,
         rules.attribution.output,

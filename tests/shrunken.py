@@ -58,7 +58,7 @@ SHRUNK: dict[str, Any] = {
 }
 # What follows one arm's selection: its training, audio and metrics, and everything that shows all arms.
 ARM = Counter(("train", "synthesize", "wer", "mos", "units", *["embed", "fad"] * 2))
-ARM += Counter(("collect", "listening", "scores", "cards", "tables", "figures", "page"))
+ARM += Counter(("collect", "listening", "scores", "cards", "tables", "figures", "claims", "page"))
 
 
 def ran_by_dvc(output: str) -> Counter[str]:

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from agrepa.params import Experiment
 from agrepa.params.stages import Settings
 from agrepa.pipeline import keys
-from agrepa.reporting import tables
+from agrepa.reporting import claims, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = ROOT / "results" / "paper"
@@ -74,6 +74,16 @@ def made_scores() -> pd.DataFrame:
     return pd.DataFrame(lines)[SCORE_COLUMNS]
 
 
+def made_pairs() -> pd.DataFrame:
+    """A pairs.csv in which AG-REPA is better than REPA in no metric."""
+    lines = [
+        ("repa_l8", "ag_repa", metric, values[3] - values[4], values[3] - values[4] - 20, values[3] - values[4] + 20, 0.5, 40)
+        for metric, values in LEVELS.items()
+    ]
+    columns = ["first", "second", "metric", "difference", "low", "high", "p", "n"]
+    return pd.DataFrame(lines, columns=columns).assign(unit="family")
+
+
 def made_probe(name: str, rng: np.random.Generator) -> dict[str, object]:
     """A probe of 12 layers: FoG-A falls with depth and peaks at 1, 2, 7; LASP grows with depth."""
     domains = {}
@@ -100,6 +110,7 @@ def write_collected(folder: Path) -> Path:
     rng = np.random.default_rng(7)
     (folder / "probes").mkdir(parents=True)
     made_scores().to_csv(folder / "scores.csv", index=False)
+    made_pairs().to_csv(folder / "pairs.csv", index=False)
     for name in ("fog_a", "lasp", "gradient_norm"):
         (folder / "probes" / f"{name}.json").write_text(json.dumps(made_probe(name, rng)))
     (folder / "selections").mkdir()
@@ -161,6 +172,20 @@ def _write_listening(folder: Path, rng: np.random.Generator) -> None:
     pd.DataFrame(lines, columns=columns).to_csv(folder / "clips.csv", index=False)
     save_file(mels, folder / "mels.safetensors")
     (folder / "mels.json").write_text('{"min": -11.5, "max": 4.0}')
+
+
+def judge(experiment: Experiment, collected: Path, out: Path) -> None:
+    """The verdicts on the claims of what was collected: claims.md and claims.csv of a folder."""
+    claims.run(
+        settings(experiment, "claims"),
+        scores=collected / "scores.csv",
+        pairs=collected / "pairs.csv",
+        probes=collected / "probes",
+        trend=collected / "fog_a_trend.csv",
+        curves=collected / "curves.csv",
+        out=out / "claims.md",
+        table=out / "claims.csv",
+    )
 
 
 def make(experiment: Experiment, collected: Path, out: Path) -> None:

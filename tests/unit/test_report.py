@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_results import ROOT, make, settings, write_collected
+from made_results import ROOT, judge, make, settings, write_collected
 from test_figures import draw
 from test_stage_graph import card
 
@@ -44,6 +44,7 @@ def results(demo: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
     collected = write_collected(folder / "scores")
     make(demo, collected, folder / "tables")
     draw(demo, collected, folder / "figures")
+    judge(demo, collected, folder)
     (folder / "ATTRIBUTION.md").write_text("# Attribution\n\nSounds <by> A & B, https://example.org/licence\n")
     found = {"stage": "wer", "wildcards": {"row": "base", "seed": "0"}, "note": "</pre><script>alert(1)</script>"}
     (folder / "cards").mkdir()
@@ -57,6 +58,7 @@ def write_page(experiment: Experiment, results: Path, out: Path, template: Path 
         scores=results / "scores" / "scores.csv",
         tables=results / "tables",
         figures=results / "figures",
+        claims=results / "claims.csv",
         listening=results / "scores" / "listening",
         selections=results / "scores" / "selections",
         cards=results / "cards",

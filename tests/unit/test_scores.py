@@ -78,6 +78,7 @@ def table_of(p: Experiment, folder: Path, paths: list[Path], losses: list[Path] 
         utterances=[path.with_suffix(".parquet") for path in paths],
         losses=losses or [],
         out=folder / "scores.csv",
+        pairs=folder / "pairs.csv",
         values=folder / "metrics.json",
         transcripts=folder / "transcripts.csv",
     )
@@ -182,6 +183,24 @@ def test_losses_of_validation_clips_are_paired_clip_by_clip(tmp_path: Path, smal
         scores.add_losses({}, [tmp_path / "validation.parquet"])
 
 
+def test_arms_are_held_against_each_other_as_they_are_against_base(tmp_path: Path, small: Experiment) -> None:
+    """Under another name for Base the pair of arms has the very numbers of the difference to Base."""
+    scored = table_of(small, tmp_path, write_metrics(tmp_path), write_losses(tmp_path)).loc["repa_l8"]
+    assert pd.read_csv(tmp_path / "pairs.csv").empty, "the only pair is one with Base"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scores, "BASE", "control")
+        table_of(small, tmp_path, write_metrics(tmp_path), write_losses(tmp_path))
+    pairs = pd.read_csv(tmp_path / "pairs.csv")
+    assert list(pairs.columns) == ["first", "second", "metric", "difference", "low", "high", "p", "n", "unit"]
+    assert pairs[["first", "second"]].drop_duplicates().to_numpy().tolist() == [["base", "repa_l8"]]
+    pairs = pairs.set_index("metric")
+    assert set(pairs.index) == {*METRICS, "speech_flow_loss"}
+    for metric, found in pairs.iterrows():
+        against = scored.loc[metric]
+        turned = [-against.difference, -against.difference_high, -against.difference_low, against.difference_p, against.n]
+        assert found[["difference", "low", "high", "p", "n"]].tolist() == pytest.approx(turned, rel=1e-9, nan_ok=True)
+
+
 def test_transcripts_keep_what_was_heard(tmp_path: Path, small: Experiment) -> None:
     table_of(small, tmp_path, write_metrics(tmp_path))
     heard = pd.read_csv(tmp_path / "transcripts.csv")
@@ -221,7 +240,8 @@ def test_every_metric_comes_with_its_utterances_wherever_they_lie(tmp_path: Path
     moved = [tmp_path / f"{number}.parquet" for number, _ in enumerate(paths)]
     for path, place in zip(paths, moved, strict=True):
         path.with_suffix(".parquet").rename(place)
-    places = {"losses": [], "out": tmp_path / "again.csv", "values": tmp_path / "v.json", "transcripts": tmp_path / "t.csv"}
+    places = {"losses": [], "out": tmp_path / "again.csv", "pairs": tmp_path / "p.csv"}
+    places |= {"values": tmp_path / "v.json", "transcripts": tmp_path / "t.csv"}
     scores.run(settings(small, "scores"), metrics=paths, utterances=moved, **places)
     assert pd.read_csv(tmp_path / "again.csv").set_index(["row", "metric"]).equals(table)
     with pytest.raises(ArtifactError, match="name one table for each metric"):

@@ -57,7 +57,7 @@ FOG_A = "src/agrepa/model/ablation.py"
         (FOG_A, "EPSILON = 1e-8", "EPSILON = 1e-8\nUNUSED = 0", ["fog_a", "fog_a_trend", "cards", "page"]),
         (FOG_A, "EPSILON = 1e-8", "EPSILON = 1e-4", ["fog_a", "fog_a_trend", "select", *ARM.elements()]),
         ("src/agrepa/reporting/style.py", '"axes.linewidth": 0.8', '"axes.linewidth": 1.2', ["figures", "page"]),
-        ("params/arms.yaml", "label: AG-REPA (FoG-A top-3)", "label: Ours", ["tables", "figures", "page"]),
+        ("params/arms.yaml", "label: AG-REPA (FoG-A top-3)", "label: Ours", ["tables", "figures", "claims", "page"]),
     ],
     ids=["a comment", "FoG-A, same scores", "FoG-A, other scores", "figure style", "label"],
 )
@@ -149,7 +149,8 @@ def test_tables_figures_and_report_come_back_from_what_git_holds(both, tmp_path)
     wanted = {path.relative_to(clone): path.read_bytes() for path in results.rglob("*") if path.is_file()}
     for folder in ("tables", "figures"):
         shutil.rmtree(results / folder)
-    (results / "report.html").unlink()
+    for file in ("report.html", "claims.md", "claims.csv"):
+        (results / file).unlink()
     assert "<- tables at" in space.run("agrepa", "show", "results/demo/tables").stdout
     space.run("agrepa", "rebuild")
     assert {path.relative_to(clone): path.read_bytes() for path in results.rglob("*") if path.is_file()} == wanted

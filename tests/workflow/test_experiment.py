@@ -36,6 +36,7 @@ def test_every_table_and_figure_is_there_and_filled(finished):
     figures = {path.name for path in (results / "figures").glob("*.png")}
     assert {"scd_heatmap.png", "store_vs_contribute.png", "loss_curves.png", "spectrograms.png", "fog_a_trend.png"} <= figures
     assert "Flight of the Amazon Queen" in (results / "ATTRIBUTION.md").read_text()
+    assert "At this scale, of 9 claims: " in (results / "claims.md").read_text()
     assert "data:image/svg+xml" in (results / "report.html").read_text()
     assert not list((finished.folder / "work/demo/state").glob("*")), "resumable state outlived its training"
 
@@ -144,7 +145,7 @@ def test_one_arms_params_re_run_that_arm_and_the_tables_only(workspace):
 
 def test_a_label_changes_tables_and_nothing_else(workspace):
     workspace.edit("params/arms.yaml", {"ag_repa": {"label": "Ours"}})
-    assert workspace.planned().keys() <= {"tables", "figures", "page", "all"}
+    assert workspace.planned().keys() <= {"tables", "figures", "claims", "page", "all"}
     workspace.snakemake()
     assert "Ours" in (workspace.folder / "results/demo/tables/table2.md").read_text()
 

@@ -144,6 +144,7 @@ use rule stage as scores with:
         losses=every(rules.train.output.validation),
     output:
         out=f"{RESULTS}/scores/scores.csv",
+        pairs=f"{RESULTS}/scores/pairs.csv",
         values=f"{RESULTS}/scores/metrics.json",
         transcripts=f"{RESULTS}/scores/transcripts.csv",
         card=f"{WORK}/cards/scores.json",

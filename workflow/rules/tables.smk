@@ -1,4 +1,4 @@
-"""What people read: tables, figures and the report, from results/<experiment>/ alone."""
+"""What people read: tables, figures, claims and the report, from results/<experiment>/ alone."""
 
 
 use rule stage as collect with:
@@ -89,12 +89,31 @@ use rule stage as figures with:
         **job("figures"),
 
 
+use rule stage as claims with:
+    input:
+        all_settled,
+        scores=rules.scores.output.out,
+        pairs=rules.scores.output.pairs,
+        probes=rules.collect.output.probes_folder,
+        trend=rules.collect.output.trend_csv,
+        curves=rules.collect.output.curves,
+    output:
+        out=f"{RESULTS}/claims.md",
+        table=f"{RESULTS}/claims.csv",
+        card=f"{RESULTS}/claims.md.card.json",
+    log:
+        f"{WORK}/logs/claims.log",
+    params:
+        **job("claims"),
+
+
 use rule stage as page with:
     input:
         all_settled,
         scores=rules.scores.output.out,
         tables=rules.tables.output.out,
         figures=rules.figures.output.out,
+        claims=rules.claims.output.table,
         listening=rules.listening.output.out,
         selections=rules.collect.output.selections_folder,
         cards=rules.cards.output.out,

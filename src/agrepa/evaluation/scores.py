@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ PLACE = re.compile(r"(?P<row>[a-z0-9_]+)/seed(?P<seed>\d+)/(?P<file>[a-z0-9_]+)\
 NUMBERS = ["value", "low", "high"]
 DIFFERENCES = ["difference", "difference_low", "difference_high", "difference_p"]
 COLUMNS = ["row", "metric", *NUMBERS, "n", "unit", "seeds", *DIFFERENCES, "card"]
+PAIR_COLUMNS = ["first", "second", "metric", "difference", "low", "high", "p", "n", "unit"]
 LOSS = re.compile(r"(?P<row>[a-z0-9_]+)/seed(?P<seed>\d+)/validation\.parquet$")
 FLOW_LOSS = "flow_loss"
 
@@ -72,6 +74,7 @@ class Measured:
 
 
 Metrics = dict[str, dict[str, list[Measured]]]  # metric -> row -> one of each seed
+Estimates = dict[str, tuple[Estimate, list[str]]]  # row -> its estimate, and what clips it is of
 
 
 def arrange(paths: list[Path], utterances: list[Path]) -> Metrics:
@@ -183,14 +186,18 @@ def distance_estimate(metric: str, files: list[Measured]) -> tuple[Estimate, lis
     return found, [entries[0]["clips"]]
 
 
-def scored(metric: str, found: dict[str, list[Measured]]) -> dict[str, dict[str, Any]]:
+def estimates(metric: str, found: dict[str, list[Measured]]) -> Estimates:
+    """What a metric is in each row, and of which clips."""
+    estimate = ratio_estimate if kind(metric) in RATIOS else distance_estimate
+    return {row: estimate(metric, files) for row, files in found.items()}
+
+
+def scored(metric: str, found: Estimates) -> dict[str, dict[str, Any]]:
     """Scores of a metric by row: the mean over seeds with its interval, and the paired difference to Base."""
-    ratios = kind(metric) in RATIOS
-    estimates = {row: (ratio_estimate if ratios else distance_estimate)(metric, files) for row, files in found.items()}
-    base = estimates.get(BASE)
+    base = found.get(BASE)
     result = {}
-    for row, (mine, clips) in estimates.items():
-        own = mine.interval(positive=ratios)
+    for row, (mine, clips) in found.items():
+        own = mine.interval(positive=kind(metric) in RATIOS)
         scores: dict[str, Any] = {"value": own.value, "low": own.low, "high": own.high, "n": own.n, "unit": own.unit}
         # Anchors are not trained: their one value stands beside every seed of Base.
         if base is not None and row != BASE and clips == base[1]:
@@ -200,16 +207,32 @@ def scored(metric: str, found: dict[str, list[Measured]]) -> dict[str, dict[str,
     return result
 
 
+def paired(metric: str, found: Estimates, arms: list[str]) -> list[dict[str, str]]:
+    """Differences of a metric between every two of ``arms`` but Base, first less second: those to Base stand with the scores."""
+    lines = []
+    for first, second in combinations([arm for arm in arms if arm != BASE and arm in found], 2):
+        (one, clips), (other, others) = found[first], found[second]
+        if clips == others:
+            gap = (one - other).interval()
+            numbers = zip(("difference", "low", "high", "p", "n"), (gap.value, gap.low, gap.high, gap.p, gap.n), strict=True)
+            line = {"first": first, "second": second, "metric": metric, "unit": gap.unit}
+            lines.append(line | {name: rounded(number) for name, number in numbers})
+    return lines
+
+
 def rounded(value: float | int | None) -> str:
     """Six significant digits; empty where there is no number."""
     return "" if value is None else f"{value:.6g}"
 
 
-def run(p: ScoresSettings, *, metrics: Ins, utterances: Ins, losses: Ins, out: Out, values: Out, transcripts: Out) -> None:
+def run(
+    p: ScoresSettings, *, metrics: Ins, utterances: Ins, losses: Ins, out: Out, pairs: Out, values: Out, transcripts: Out
+) -> None:
     """Gather every metric of every row into one table, with intervals and differences to Base.
 
-    Writes scores.csv, one line a row and metric; its values alone as JSON, row -> metric -> value, which `dvc metrics` reads;
-    and transcripts.csv, what was said and how it was transcribed.
+    Writes scores.csv, one line a row and metric; pairs.csv, the differences between arms neither of which is Base; the values
+    alone as JSON, row -> metric -> value, which `dvc metrics` reads; and transcripts.csv, what was said and how it was
+    transcribed.
 
     Args:
         metrics: all ``metrics/<row>/seed<seed>/<metric>.json``.
@@ -222,15 +245,18 @@ def run(p: ScoresSettings, *, metrics: Ins, utterances: Ins, losses: Ins, out: O
     add_losses(arranged, losses)
     rows = ordered(p.arms)
     check_complete(arranged, rows, list(p.seeds))
-    lines = []
-    for metric, found in arranged.items():
-        for row, numbers in scored(metric, found).items():
+    lines, between = [], []
+    for metric, found in sorted(arranged.items()):
+        estimated = estimates(metric, found)
+        between += paired(metric, estimated, list(p.arms))
+        for row, numbers in scored(metric, estimated).items():
             line = {name: rounded(numbers.get(name)) for name in (*NUMBERS, "n", *DIFFERENCES)} | {"unit": numbers["unit"]}
             card = " ".join(f"{measured.path.as_posix()}.card.json" for measured in found[row])
             lines.append({"row": row, "metric": metric, **line, "seeds": str(len(found[row])), "card": card})
     table = pd.DataFrame(lines, columns=COLUMNS)
     table = table.iloc[np.lexsort((table.metric, table.row.map(rows.index)))]
     table.to_csv(out, index=False, lineterminator="\n")
+    pd.DataFrame(between, columns=PAIR_COLUMNS).to_csv(pairs, index=False, lineterminator="\n")
     write_json(
         values, {row: {line.metric: float(line.value) for line in part.itertuples()} for row, part in table.groupby("row")}
     )

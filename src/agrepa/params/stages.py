@@ -244,5 +244,12 @@ class FiguresSettings(Settings):
     data_note: str = key("reporting.data_note")
 
 
+class ClaimsSettings(FiguresSettings):
+    depth: int = key("model.depth")
+    warmup_steps: int = key("training.warmup_steps")
+    split: Literal["validation", "test"] = key("evaluation.split")
+
+
 class ReportSettings(FiguresSettings):
     name: str
+    split: Literal["validation", "test"] = key("evaluation.split")

@@ -17,7 +17,7 @@ from agrepa.errors import AgrepaError
 from agrepa.progress import track
 
 LOGGING = re.compile(r"\s*2>&1 \| tee \S+\s*$")
-FROM_SCORES = ("tables", "figures", "page")
+FROM_SCORES = ("tables", "figures", "claims", "page")
 
 
 @cache
@@ -52,7 +52,7 @@ def command(job: Any) -> str:
 
 
 def rebuild(params: Path) -> None:
-    """Run the rules that need nothing but results/<experiment>/: tables, figures and the report.
+    """Run the rules that need nothing but results/<experiment>/: tables, figures, claims and the report.
 
     Their run cards are not kept: the cards of the run that made the scores stay as they are.
 

@@ -83,5 +83,6 @@ STAGES = {
     "cards": Stage("agrepa.pipeline.lineage:gather", threads="evaluation"),
     "tables": Stage("agrepa.reporting.tables:run", settings.TablesSettings, "evaluation"),
     "figures": Stage("agrepa.reporting.figures:run", settings.FiguresSettings, "evaluation"),
+    "claims": Stage("agrepa.reporting.claims:run", settings.ClaimsSettings, "evaluation"),
     "report": Stage("agrepa.reporting.report:run", settings.ReportSettings, "evaluation"),
 }

@@ -24,6 +24,7 @@ SCORE_NUMBERS = [
     *("value", "low", "high", "n", "seeds"),
     *("difference", "difference_low", "difference_high", "difference_p"),
 ]
+PAIR_NUMBERS = ["difference", "low", "high", "p", "n"]
 SCORE_COLUMNS = ["row", "metric", *SCORE_NUMBERS, "unit", "card"]
 
 
@@ -89,6 +90,14 @@ def read_scores(path: Path) -> pd.DataFrame:
     if frame.empty:
         raise ArtifactError(f"{path} holds no score: run the stage scores")
     return frame
+
+
+def read_pairs(path: Path) -> pd.DataFrame:
+    """``pairs.csv``: the difference of two arms, first less second, one line a (first, second, metric); Base is none of them.
+
+    Raises ArtifactError as ``read_csv`` does.
+    """
+    return read_csv(path, ["first", "second", "metric", *PAIR_NUMBERS], PAIR_NUMBERS)
 
 
 def read_probe(folder: Path, probe: str) -> dict[str, Probe]:

@@ -14,7 +14,7 @@ from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
 from agrepa.evaluation.rows import ANCHORS, CONTROLS
 from agrepa.job import In, Out
-from agrepa.reporting import answer, dag, table_cost
+from agrepa.reporting import answer, claims_page, dag, table_cost
 from agrepa.reporting.collected import labels, read_scores, read_selections, selected
 from agrepa.reporting.figures import FIGURES
 from agrepa.reporting.figures_listening import image
@@ -43,6 +43,7 @@ def run(
     scores: In,
     tables: In,
     figures: In,
+    claims: In,
     listening: In,
     selections: In,
     cards: In,
@@ -55,6 +56,7 @@ def run(
     Args:
         scores: ``scores.csv``.
         tables, figures, listening, selections, cards: folders, as their stages leave them; that of the run cards may be empty.
+        claims: ``claims.csv``.
         attribution: Markdown.
         template: Jinja template of the page.
         out: the HTML file.
@@ -82,6 +84,7 @@ def run(
         stages=dag.stages(graph),
         dag=data_uri(Path("dag.svg"), dag.drawing(graph)) if graph.number_of_edges() else "",
         pages=pages,
+        claims=claims_page.page(p, claims_page.read_claims(claims)),
         links=links(behind, kept),
         probe_figures=[picture(figures / name) for name in PROBE_FIGURES],
         training_figures=[picture(figures / name) for name in TRAINING_FIGURES],

@@ -99,7 +99,7 @@ def differences(rows: Mapping[str, Arm], scores: pd.DataFrame, metrics: Sequence
         mine = scores[(scores["row"] == row) & scores["metric"].isin(list(order)) & scores["difference"].notna()]
         for r in sorted(mine.itertuples(), key=lambda item: order[item.metric]):
             arm = row if row in rows else ""
-            verdict = NOT_JUDGED if unheard(scores, row, r.metric) else ""
+            verdict = NOT_JUDGED if unheard(scores, [BASE] if row in CONTROLS else [row, BASE], r.metric) else ""
             numbers = (r.difference, r.difference_low, r.difference_high, r.n, r.difference_p)
             lines.append((label, arm, r.metric, *numbers, float("nan"), verdict))
     frame = pd.DataFrame(lines, columns=DIFFERENCE_COLUMNS)
@@ -114,12 +114,11 @@ def differences(rows: Mapping[str, Arm], scores: pd.DataFrame, metrics: Sequence
     return frame
 
 
-def unheard(scores: pd.DataFrame, row: str, metric: str) -> bool:
-    """Whether a metric compares speech of which a row's, or Base's, is not understood. Of the control that is expected."""
+def unheard(scores: pd.DataFrame, rows: Sequence[str], metric: str) -> bool:
+    """Whether a metric compares speech that of one of ``rows`` is not understood. Of the control that is expected."""
     if metric not in UNDERSTOOD:
         return False
     name = "speech_wer_unseen" if metric.endswith("_unseen") else "speech_wer"
-    rows = [BASE] if row in CONTROLS else [row, BASE]
     found = scores[scores["row"].isin(rows) & (scores["metric"] == name)]["value"]
     return bool((found > UNINTELLIGIBLE).any())
 

@@ -16,8 +16,11 @@ TITLE = "Table 7: whether FoG-A's first layers stay the same"
 TOP = 3
 
 
-def compute(trend: pd.DataFrame, paper: Paper) -> pd.DataFrame:
-    """One line a snapshot of the warm-up, then the paper's lines.
+COLUMNS = ["method", "step", *(f"{n}_{d}" for d in DOMAINS for n in ("layers", "rank_correlation", "jaccard"))]
+
+
+def snapshots(trend: pd.DataFrame) -> pd.DataFrame:
+    """One line a snapshot of the warm-up.
 
     Of each domain: the best three ``layers``, ``rank_correlation`` (Spearman's, over all layers, with the snapshot before) and
     ``jaccard`` (layers that the best three share with those of the last snapshot, over those in either).
@@ -37,11 +40,16 @@ def compute(trend: pd.DataFrame, paper: Paper) -> pd.DataFrame:
             line[f"rank_correlation_{domain}"] = trained.loc[same, "rank_correlation"].iloc[0]
             line[f"jaccard_{domain}"] = len({*layers} & {*final}) / len({*layers} | {*final})
         lines.append(line)
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def compute(trend: pd.DataFrame, paper: Paper) -> pd.DataFrame:
+    """The lines of ``snapshots``, then the paper's."""
+    lines = []
     for method in paper.methods("table7"):
         theirs = {f"layers_{d}": paper.text("table7", method, f"{d}_layers").replace(",", "") for d in DOMAINS}
         lines.append({"method": f"paper: {method}"} | theirs)
-    ends = [f"{name}_{domain}" for domain in DOMAINS for name in ("layers", "rank_correlation", "jaccard")]
-    return pd.DataFrame(lines, columns=["method", "step", *ends])
+    return pd.DataFrame([*snapshots(trend).to_dict("records"), *lines], columns=COLUMNS)
 
 
 def first(scores: pd.DataFrame) -> list[int]:

@@ -21,7 +21,7 @@ from agrepa.reporting.paper import Paper
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agrepa.params.stages import FiguresSettings, TablesSettings
+    from agrepa.params.stages import ClaimsSettings, FiguresSettings, ReportSettings, TablesSettings
 
 WORDS = "words.json"
 NAMES = PAPER_TABLES
@@ -87,7 +87,7 @@ def run(
     write_json(out / WORDS, words)
     cost = table_cost.compute(p.rows, table_cost.read_cards(cards))
     cost.to_csv(out / f"{table_cost.NAME}.csv", index=False, float_format="%.6g", lineterminator="\n")
-    (out / f"{table_cost.NAME}.md").write_text(markdown(table_cost.page(cost, _note(p))), encoding="utf-8")
+    (out / f"{table_cost.NAME}.md").write_text(markdown(table_cost.page(cost, data_note(p))), encoding="utf-8")
     for name in NAMES:
         page = read_page(p, name, out)
         (out / f"{name}.md").write_text(markdown(page), encoding="utf-8")
@@ -146,14 +146,15 @@ def _words(p: TablesSettings, name: str, tables: Path, measured: Sequence[Metric
         notes.insert(0, table_scores.detectable(gaps[gaps["method"].isin(frame["method"])], shown))
     return {
         "title": TITLES[name],
-        "note": _note(p),
+        "note": data_note(p),
         "caption": caption(p, name),
         "reading": reading,
         "notes": [note for note in notes if note],
     }
 
 
-def _note(p: TablesSettings) -> str:
+def data_note(p: TablesSettings | ClaimsSettings | ReportSettings) -> str:
+    """What data an experiment was measured on."""
     return p.data_note + (" Scored on the validation split." if p.split == "validation" else "")
 
 
