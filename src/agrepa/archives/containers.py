@@ -91,7 +91,7 @@ def tar_files(path: Path) -> Iterator[tuple[str, int, int]]:
     try:
         with tarfile.open(path, mode="r:") as archive:
             while (member := archive.next()) is not None:
-                archive.members.clear()  # it would keep every header, of hundreds of thousands of files
+                archive.members.clear()  # type: ignore[attr-defined]  # it would keep every header, of hundreds of thousands of files
                 name = _safe(member.name, path)
                 if member.isdir():
                     continue

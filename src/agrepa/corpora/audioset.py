@@ -38,7 +38,8 @@ def clips(archives: dict[str, Path], settings: Corpora, source: Source) -> list[
     """
     own, root = subsets.name_of(settings, source), Path(str(source.root))
     labels = Labels.of(root, source.without)
-    result, left_out = [], 0
+    result: list[Clip] = []
+    left_out = 0
     for subset in subsets.wanted(source):
         if subset not in SUBSETS:
             raise CorpusError(f"corpus {own} has no subset {subset!r}: choose from {', '.join(SUBSETS)}")

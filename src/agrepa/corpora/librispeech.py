@@ -147,8 +147,8 @@ def _found(archives: dict[str, Path], source: Source, own: str) -> Iterator[Foun
             if _is_read(path.name):
                 with path.open("rb") as stream:
                     data = stream.read(files.FLAC_HEADER if path.suffix == READ else -1)
-                below = path.relative_to(root)
-                yield Found(own, PurePosixPath(below), str(below), data)
+                below = PurePosixPath(path.relative_to(root))
+                yield Found(own, below, str(below), data)
     for archive in source.archives:
         path = _archive(archives, archive)
         for member, offset, size in tar_files(path):

@@ -110,7 +110,8 @@ def layout(frame: pd.DataFrame, metrics: Sequence[Metric]) -> list[Grid]:
         names = (line["method"], line["label"] or EMPTY)
         values = (interval(*(line[f"{m.name}{end}"] for end in ENDS)) if line["run"] else NOT_RUN for m in shown)
         rows.append((*names, *values, *(printed(line[c]) for c in theirs)))
-        between = [interval(*(line[f"{m.name}_gap{end}"] for end in ENDS), signed=True) for m in shown]
+        gap = [[line[f"{m.name}_gap{end}"] for end in ENDS] for m in shown]
+        between = [interval(value, low, high, signed=True) for value, low, high in gap]
         if any(text != EMPTY for text in between):
             gaps.append((*names, *between))
     behind = ("", "", *(metric.name for metric in shown))
