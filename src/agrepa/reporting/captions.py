@@ -49,8 +49,8 @@ def _rows(p: TablesSettings) -> str:
     return (
         f"WER, CER and UER in percent. WER and CER: corpus level (per utterance: their mean), judge {JUDGE} "
         f"({judge.package} {judge.version}, {judge.pinned[0]} "
-        f"{judge.pinned[1][:8]}), Whisper's English normaliser. UER: error rate of the unit tokens found again in the output. MOS: "
-        f"predicted by Distill-MOS, not by raters; the paper's audio MOS has no counterpart here. {embeddings(p)} {OTHERS} "
+        f"{judge.pinned[1][:8]}), Whisper's English normaliser. UER: error rate of the unit tokens found again in the output. "
+        f"MOS: predicted by Distill-MOS, not by raters; the paper's audio MOS has no counterpart here. {embeddings(p)} {OTHERS} "
         f"{CLUSTERS} "
         "Differences to Base are paired by clip. Lower is better except for MOS."
     )
