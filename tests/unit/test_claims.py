@@ -249,7 +249,7 @@ def test_every_claim_has_a_verdict_and_the_arms_that_it_lacks(demo: Experiment, 
     assert set(frame["claim"]) == set(claims_page.CLAIMS)
     text = (tmp_path / "claims.md").read_text()
     assert "not run: selection, fixed layers, deep layers, order, beyond update size, beyond mean ablation." in text
-    assert "Not run. Name under arms in the params: repa_l4, repa_l12, repa_l4_8_12, fog_a_equal, repa_shallow." in text
+    assert "Not run: name under arms in the params: repa_l4, repa_l12, repa_l4_8_12, fog_a_equal, repa_shallow." in text
     assert "AG-REPA (FoG-A top-3) against REPA @ n/3 | speech FAD (YAMNet)" in text
     again = tmp_path / "again"
     again.mkdir()
@@ -278,5 +278,5 @@ def test_steps_without_a_value_or_an_upper_end_are_told_in_words(
     frame.to_csv(tmp_path / "claims.csv", index=False)
     shown = claims_page.page(settings(demo, "claims"), claims_page.read_claims(tmp_path / "claims.csv"))
     assert shown.grids[0].rows[0][2] == text
-    assert shown.notes[0].endswith(f"Supported by AG-REPA (Base's steps over its own {text}).")
+    assert shown.notes[0].endswith(f"Supported: AG-REPA (Base's steps over its own {text}).")
     assert shown.reading == "At this scale, of 1 claims: supported: steps."

@@ -50,7 +50,7 @@ def page(p: ClaimsSettings | ReportSettings, frame: pd.DataFrame) -> Page:
     by_claim = {claim: frame[frame["claim"] == claim] for claim in CLAIMS}
     known = {claim: mine for claim, mine in by_claim.items() if len(mine)}
     verdicts = {claim: str(mine["verdict"].iloc[0]) for claim, mine in known.items()}
-    notes = [f"{CLAIMS[claim]} {verdict.capitalize()}. {because(known[claim], verdict)}" for claim, verdict in verdicts.items()]
+    notes = [f"{CLAIMS[claim]} {verdict.capitalize()}: {because(known[claim], verdict)}" for claim, verdict in verdicts.items()]
     return Page("claims", TITLE, data_note(p), _caption(p), _reading(verdicts), tuple(notes), tuple(map(_grid, known.values())))
 
 
@@ -58,17 +58,16 @@ def because(mine: pd.DataFrame, verdict: str) -> str:
     """What a verdict rests on: the numbers that make it, the arms that are missing, or what could have been seen."""
     if verdict == NOT_RUN:
         missing = list(dict.fromkeys(arm for cell in mine["missing"] for arm in cell.split()))
-        return f"Name under arms in the params: {', '.join(missing)}."
+        return f"name under arms in the params: {', '.join(missing)}."
     if verdict == NOT_JUDGED:
-        return f"Not judged: {_listed(mine)}."
+        return f"{_listed(mine)}."
     if verdict != UNDECIDED:
-        return f"{verdict.capitalize()} by {_listed(mine[mine['says'] == verdict])}."
+        return f"{_listed(mine[mine['says'] == verdict])}."
     told = [f"{word} by {_listed(mine[mine['says'] == word])}" for word in (SUPPORTED, CONTRADICTED) if word in set(mine["says"])]
     seen = mine[mine["detectable"].notna()].groupby("measure", sort=False)["detectable"].median()
     if len(seen):
         told.append(f"detectable at the least: {', '.join(f'{measure} {number(size)}' for measure, size in seen.items())}")
-    text = "; ".join(told)
-    return f"{text[:1].upper()}{text[1:]}." if text else "No interval leaves out what the claim denies."
+    return f"{'; '.join(told) or 'no interval leaves out what the claim denies'}."
 
 
 def _listed(mine: pd.DataFrame) -> str:
