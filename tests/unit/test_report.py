@@ -143,7 +143,7 @@ def test_the_page_is_the_same_bytes_every_time(demo: Experiment, results: Path, 
 
 def test_the_page_is_light_says_its_data_and_fits_a_phone(demo: Experiment, page: Path, elements: Elements) -> None:
     assert page.stat().st_size < 8_000_000
-    assert page.read_text().count(demo.reporting.data_note) == 1 + len(tables.NAMES)
+    assert page.read_text().count(demo.reporting.data_note) == 2 + len(tables.NAMES)
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in elements.of("meta")
     assert elements.of("html") == [{"lang": "en"}]
 
