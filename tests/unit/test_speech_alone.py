@@ -59,7 +59,7 @@ def test_only_speech_has_streams_teachers_and_ids(demo):
     assert flow.streams == ["speech", "second_speech"]
     assert (flow.stream_encoders, flow.teacher_encoders) == (["whisper"], ["whisper"])
     assert flow.encoders == ["whisper", "yamnet", "aisfx"], "those of the distances stay"
-    assert sequence.vocabularies(p.tokens, p.domains) == [512, 4]
+    assert sequence.vocabularies(p.tokens, p.domains) == [2048, 4]
     assert sequence.ids(np.array([0, 5]), "second_speech", p.tokens, p.domains).tolist() == [0, 5]
 
 

@@ -129,11 +129,11 @@ def test_vocabularies_keep_the_domains_apart(demo):
     assert sequence.table_streams(tokens) == [["speech", "audio"], ["second_speech", "second_audio"]]
     assert sequence.table_streams(alone) == [["speech", "audio"]]
     assert sequence.streams(tokens) == ["speech", "audio", "second_speech", "second_audio"]
-    assert (sequence.vocabularies(tokens), sequence.vocabularies(alone)) == ([640, 640], [640])
+    assert (sequence.vocabularies(tokens), sequence.vocabularies(alone)) == ([2176, 2176], [2176])
     for prefix in ("", "second_"):
         assert sequence.ids(np.array([0, 5]), f"{prefix}speech", tokens).tolist() == [0, 5]
-        assert sequence.ids(np.array([0, 5]), f"{prefix}audio", tokens).tolist() == [512, 517]
-    assert sequence.PAD not in range(640)
+        assert sequence.ids(np.array([0, 5]), f"{prefix}audio", tokens).tolist() == [2048, 2053]
+    assert sequence.PAD not in range(2176)
 
 
 def test_bits_are_counted_by_rate_and_use(demo):
@@ -144,7 +144,7 @@ def test_bits_are_counted_by_rate_and_use(demo):
     assert sequence.bits_per_second(np.zeros(0, int), 50.0, 8) == (150.0, 0.0)
     speech = {"speech": (np.arange(512), 50.0), "second_speech": (np.arange(256), 50.0)}
     assert tokenize.bits("speech", speech, demo.tokens) == (
-        "speech: 850 bits per second of 900 (entropy of single codes; speech 50/s x 512 codes, second_speech 50/s x 512 codes)"
+        "speech: 850 bits per second of 1100 (entropy of single codes; speech 50/s x 2048 codes, second_speech 50/s x 2048 codes)"
     )
 
 
