@@ -45,15 +45,15 @@ def test_table_12_sets_static_layers_beside_fog_a_s(demo, measured):
 def test_an_experiment_fills_the_row_of_its_own_backbone(demo, measured):
     own = variants(demo, measured, "table5")
     assert own[own["run"] == 1][["method", "arm"]].to_numpy().tolist() == [["Own DiT", "base"], ["Own DiT", "ag_repa"]]
+    apart = own[own["here"] == 0]
+    assert set(apart["label"]) == {demo.rows[arm].label for arm in ("base", "repa_shallow", "ag_repa")} and not apart["run"].any()
     other = variants(demo, measured, "table4", kind="uvit")
     ran = other[other["run"] == 1]
     assert ran[["method", "arm", "paper_speech_wer"]].to_numpy().tolist() == [
         ["Voicebox", "base", 2.05],
         ["Voicebox", "ag_repa", 1.85],
     ]
-    assert table_variants.missing("table4", other).startswith(
-        "Other backbones are experiments of their own, with model.kind: unet1d, f5."
-    )
+    assert table_variants.missing(other).startswith("Other backbones are experiments of their own, with model.kind: unet1d, f5.")
 
 
 def test_nothing_is_read_from_a_table_of_which_nothing_was_run(demo, measured):

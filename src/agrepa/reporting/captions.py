@@ -77,8 +77,10 @@ def _clips(p: TablesSettings) -> str:
 
 
 def _snapshots(p: TablesSettings) -> str:
+    times = ", ".join(f"{time:g}" for time in p.probes.fog_a.trend_times)
     return (
-        f"FoG-A of the moving average on {p.probes.fog_a.trend_clips} clips a domain. Rank correlation: Spearman's, over all "
+        f"FoG-A of the moving average on {p.probes.fog_a.trend_clips} clips a domain at t = {times}, which may rank layers "
+        "otherwise than the probe of Table 1 at all its times. Rank correlation: Spearman's, over all "
         f"{p.depth} layers. Overlap: Jaccard's, of the best three. The paper goes on to probe until the end of training."
     )
 

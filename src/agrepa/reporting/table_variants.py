@@ -40,11 +40,18 @@ ENDS = ("", "_low", "_high")
 
 
 class Row(NamedTuple):
-    """One arm in a row of the paper's table; the arm is empty where this experiment's arms.yaml or backbone has none for it."""
+    """One arm in a row of the paper's table.
+
+    Attributes:
+        arm: empty where arms.yaml has none for it.
+        columns: what the paper's columns of it begin with.
+        here: whether it is of the experiment's own backbone.
+    """
 
     method: str
     arm: str
-    columns: str  # what the paper's columns of it begin with
+    columns: str
+    here: bool = True
 
 
 def rows_of(name: str, arms: Mapping[str, Arm], kind: str, paper: Paper) -> Iterator[Row]:
@@ -56,7 +63,7 @@ def rows_of(name: str, arms: Mapping[str, Arm], kind: str, paper: Paper) -> Iter
     for method in paper.methods(name):
         if name in ON_BACKBONES:
             for begin, arm in ON_BACKBONES[name].items():
-                yield Row(method, arm if BACKBONES[method] == kind else "", f"{begin}_")
+                yield Row(method, arm, f"{begin}_", BACKBONES[method] == kind)
             continue
         linked = [arm for arm, row in arms.items() if row.paper.get(name) == method]
         for arm in linked or [""]:
@@ -75,18 +82,20 @@ def compute(
 ) -> pd.DataFrame:
     """One line an arm of each row: values, their differences to Base (``_gap``), and the paper's values.
 
-    ``run`` is 1 where this experiment has scores of the arm; ``label`` is the arm's, or empty.
+    ``run`` is 1 where this experiment has scores of the arm on that backbone, ``here`` 1 where the backbone is its own.
     """
     cells, lines = scores.set_index(["row", "metric"]), []
     known = set(scores["row"])
     for row in rows_of(name, arms, kind, paper):
         label = arms[row.arm].label if row.arm in arms else ""
-        line: dict[str, Any] = {"method": row.method, "arm": row.arm, "label": label, "run": int(row.arm in known)}
+        arm = row.arm if row.here else ""
+        line: dict[str, Any] = {"method": row.method, "arm": row.arm, "label": label, "here": int(row.here)}
+        line["run"] = int(arm in known)
         for metric in chosen(metrics):
-            line |= cell(cells, row.arm, metric.name)
-            measured = (row.arm, metric.name) in cells.index
+            line |= cell(cells, arm, metric.name)
+            measured = (arm, metric.name) in cells.index
             for end in ENDS:
-                line[f"{metric.name}_gap{end}"] = cells.loc[(row.arm, metric.name), f"difference{end}"] if measured else None
+                line[f"{metric.name}_gap{end}"] = cells.loc[(arm, metric.name), f"difference{end}"] if measured else None
         for column, theirs in _paper_columns(name, row).items():
             line[column] = paper.value(name, row.method, theirs) if theirs in paper.table(name).columns else None
         lines.append(line)
@@ -131,12 +140,12 @@ def reading(frame: pd.DataFrame, gaps: pd.DataFrame, metrics: Sequence[Metric]) 
     return f"{there} {differences_in_words(mine, metrics)}"
 
 
-def missing(name: str, frame: pd.DataFrame) -> str:
+def missing(frame: pd.DataFrame) -> str:
     """How to run what was not run, or nothing."""
     absent = frame[frame["run"] == 0]
-    arms = ", ".join(dict.fromkeys(arm for arm in absent["arm"] if arm))
+    arms = ", ".join(dict.fromkeys(arm for arm in absent[absent["here"] == 1]["arm"] if arm))
     told = [f"Not run here; name them under arms in the params: {arms}."] if arms else []
-    kinds = [BACKBONES[method] for method in dict.fromkeys(absent[absent["arm"] == ""]["method"]) if method in BACKBONES]
-    if name in ON_BACKBONES and kinds:
+    kinds = [BACKBONES[method] for method in dict.fromkeys(absent[absent["here"] == 0]["method"])]
+    if kinds:
         told.append(f"Other backbones are experiments of their own, with model.kind: {', '.join(kinds)}.")
     return " ".join([*told, "What a row takes: cost.md."]) if told else ""

@@ -129,7 +129,7 @@ def _words(p: TablesSettings, name: str, tables: Path, measured: Sequence[Metric
         reading = table_stability.reading(frame)
     elif name in table_variants.TITLES:
         reading = table_variants.reading(frame, read_frame(tables / "table2.differences.csv"), measured)
-        notes = [table_variants.missing(name, frame)]
+        notes = [table_variants.missing(frame)]
     elif name == "table2":
         reading = table_scores.reading(_differences(tables, frame), measured)
         gaps = _differences(tables, frame)
