@@ -16,7 +16,7 @@ def measured(demo):
 
 def variants(demo, measured, name, kind="dit", scores=None):
     scores = made_scores() if scores is None else scores
-    return table_variants.compute(name, demo.rows, kind, scores, measured, Paper(PAPER))
+    return table_variants.compute(name, demo.rows, kind, demo.backbones, scores, measured, Paper(PAPER))
 
 
 def test_every_table_of_the_paper_is_written_with_all_its_rows(demo, written):

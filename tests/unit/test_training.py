@@ -1,5 +1,7 @@
 """Objective and training: what is minimised, resuming, and what may differ between arms."""
 
+import dataclasses
+
 import pandas as pd
 import pytest
 import torch
@@ -116,12 +118,13 @@ def test_objective_adds_up_and_reaches_heads_and_tokens(small, settings_of, data
 @pytest.mark.parametrize("counted", [False, True])
 def test_the_frames_of_the_reference_are_in_the_flow_loss_only_where_params_say_so(small, settings_of, dataset, stirred, counted):
     p = settings_of(ArmSettings, small, arm="base")
-    training = p.training.model_copy(update={"reference_loss": counted})
+    training = p.training.model_copy(update={"reference_loss": counted, "reference_dropout": 0.0})
+    p = dataclasses.replace(p, training=training)
     backbone = stirred(build(p.model, p.mel.bands, VOCABULARIES, noise_scale=p.flow.noise_scale)).eval()
     batch = dataset.batch(["clip_0", "clip_1", "clip_2"])
     drawn = draw(p, batch, 0, 0)
     assert drawn.given.any(), "a reference has to be there for it to be left out"
-    flow = Objective(training, backbone, BiTC(16, dataset.teacher_widths()))(batch, drawn)["flow"].item()
+    flow = Objective(p.training, backbone, BiTC(16, dataset.teacher_widths()))(batch, drawn)["flow"].item()
     predicted = backbone(interpolate(batch.mel, drawn.eps, drawn.t), drawn.t, drawn.condition, batch.mask)
     losses = []
     for i, frames in enumerate(batch.mask.sum(1).tolist()):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from agrepa.model.conditioning import Condition
     from agrepa.params.model import Model
 
+PAPER = "Own DiT"  # the backbone of the paper that this one stands for
+
 
 class Block(Transformer):
     """f_l: adaLN-Zero attention and feed-forward. Returns the residual, not the sum."""

@@ -19,6 +19,7 @@ from agrepa.model.dit import DiT
 if TYPE_CHECKING:
     from agrepa.params.model import Model
 
+PAPER = "F5-TTS"  # the backbone of the paper that this one stands for
 LEAST = {"front.blocks": 1}
 GROUPS = 16  # of the position branch; as many as divide the width where 16 do not
 

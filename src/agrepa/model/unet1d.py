@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agrepa.model.conditioning import Condition
     from agrepa.params.model import Model
 
+PAPER = "CosyVoice"  # the backbone of the paper that this one stands for
 LEAST = {"depth": 5}  # two stages down, two up, and one between
 KERNEL, GROUPS = 3, 8
 EPSILON = 1e-5

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from agrepa.model.conditioning import Condition
     from agrepa.params.model import Model
 
+PAPER = "Voicebox"  # the backbone of the paper that this one stands for
+
 
 class UViT(Entrance):
     """Velocity v_theta(x_t, t, c) over mel frames, one gate a block; time enters as a frame, so blocks see T + 1 of them."""

@@ -14,7 +14,7 @@ from agrepa.params import checks
 from agrepa.params.archives import Archive
 from agrepa.params.arms import Arm
 from agrepa.params.audio import Mel
-from agrepa.params.base import PACKAGE, Count, Domains, Filled, Name, Slip, Slips, Strict, Whole
+from agrepa.params.base import PACKAGE, Count, Domains, Filled, Name, Slip, Slips, Strict, Whole, kinds, stated
 from agrepa.params.corpora import Corpora
 from agrepa.params.encoders import Encoder
 from agrepa.params.evaluation import Evaluation
@@ -75,6 +75,12 @@ class Experiment(Strict):
     def domains(self) -> Domains:
         """The domains that the experiment has clips of; what is stated of the other one is not used."""
         return self.corpora.domains
+
+    @property
+    def backbones(self) -> dict[str, str]:
+        """Kind of model -> the paper's backbone that it stands for: its module states it as PAPER."""
+        found = {kind: stated("model", kind, "PAPER") for kind in kinds("model", "build")}
+        return {kind: name for kind, name in found.items() if name}
 
     @property
     def refreshes(self) -> dict[str, tuple[str, str] | None]:

@@ -221,6 +221,7 @@ class ListeningSettings(Settings):
 class TablesSettings(Settings):
     rows: dict[str, Arm]
     kind: str = key("model.kind")
+    backbones: dict[str, str]
     depth: int = key("model.depth")
     probes: Probes
     training: Training

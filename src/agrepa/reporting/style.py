@@ -58,11 +58,12 @@ def _wrapped(note: str, width: float) -> str:
 
 def arm_styles(arms: list[str]) -> dict[str, dict[str, Any]]:
     """Colour, line and marker of every arm; they differ in more than colour."""
+    once = len(ARM_COLOURS) * len(ARM_DASHES)  # then pairs of colour and line come again, with other markers
     return {
         arm: {
             "color": ARM_COLOURS[i % len(ARM_COLOURS)],
             "linestyle": ARM_DASHES[i % len(ARM_DASHES)],
-            "marker": MARKERS[i % len(MARKERS)],
+            "marker": MARKERS[(i + i // once) % len(MARKERS)],
         }
         for i, arm in enumerate(arms)
     }

@@ -28,8 +28,6 @@ TITLES = {
     "table11": "Table 11: heads",
     "table12": "Table 12: what the layers are compared with",
 }
-BACKBONES = {"Own DiT": "dit", "Voicebox": "uvit", "CosyVoice": "unet1d", "F5-TTS": "f5"}
-"""The paper's backbones, and the kinds of model that stand for them here."""
 ON_BACKBONES = {
     "table4": {"base": "base", "ag_repa": "ag_repa"},
     "table5": {"base": "base", "shallow": "repa_shallow", "ag_repa": "ag_repa"},
@@ -45,31 +43,28 @@ class Row(NamedTuple):
     Attributes:
         arm: empty where arms.yaml has none for it.
         columns: what the paper's columns of it begin with.
-        here: whether it is of the experiment's own backbone.
+        kind: of the backbone, in the tables over backbones; empty where there is none for it.
     """
 
     method: str
     arm: str
     columns: str
-    here: bool = True
+    kind: str
 
 
-def rows_of(name: str, arms: Mapping[str, Arm], kind: str, paper: Paper) -> Iterator[Row]:
-    """What the paper's table has, in its order.
-
-    Args:
-        kind: of the experiment's backbone.
-    """
+def rows_of(name: str, arms: Mapping[str, Arm], kind: str, backbones: Mapping[str, str], paper: Paper) -> Iterator[Row]:
+    """What the paper's table has, in its order; ``kind`` and ``backbones`` as in ``compute``."""
+    by_name = {theirs: ours for ours, theirs in backbones.items()}
     for method in paper.methods(name):
         if name in ON_BACKBONES:
             for begin, arm in ON_BACKBONES[name].items():
-                yield Row(method, arm, f"{begin}_", BACKBONES[method] == kind)
+                yield Row(method, arm, f"{begin}_", by_name.get(method, ""))
             continue
         linked = [arm for arm, row in arms.items() if row.paper.get(name) == method]
         for arm in linked or [""]:
             # Table 12 has a pair of columns for fixed layers and one for FoG-A's.
             begin = ("static_" if arms[arm].strategy == "fixed" else "ag_repa_") if name == "table12" and arm else ""
-            yield Row(method, arm, begin)
+            yield Row(method, arm, begin, kind)
 
 
 def chosen(metrics: Sequence[Metric]) -> list[Metric]:
@@ -78,18 +73,29 @@ def chosen(metrics: Sequence[Metric]) -> list[Metric]:
 
 
 def compute(
-    name: str, arms: Mapping[str, Arm], kind: str, scores: pd.DataFrame, metrics: Sequence[Metric], paper: Paper
+    name: str,
+    arms: Mapping[str, Arm],
+    kind: str,
+    backbones: Mapping[str, str],
+    scores: pd.DataFrame,
+    metrics: Sequence[Metric],
+    paper: Paper,
 ) -> pd.DataFrame:
     """One line an arm of each row: values, their differences to Base (``_gap``), and the paper's values.
 
     ``run`` is 1 where this experiment has scores of the arm on that backbone, ``here`` 1 where the backbone is its own.
+
+    Args:
+        kind: of the experiment's backbone.
+        backbones: kind of model -> the paper's backbone that it stands for.
     """
     cells, lines = scores.set_index(["row", "metric"]), []
     known = set(scores["row"])
-    for row in rows_of(name, arms, kind, paper):
+    for row in rows_of(name, arms, kind, backbones, paper):
         label = arms[row.arm].label if row.arm in arms else ""
-        arm = row.arm if row.here else ""
-        line: dict[str, Any] = {"method": row.method, "arm": row.arm, "label": label, "here": int(row.here)}
+        here = row.kind == kind
+        arm = row.arm if here else ""
+        line: dict[str, Any] = {"method": row.method, "arm": row.arm, "label": label, "kind": row.kind, "here": int(here)}
         line["run"] = int(arm in known)
         for metric in chosen(metrics):
             line |= cell(cells, arm, metric.name)
@@ -145,7 +151,7 @@ def missing(frame: pd.DataFrame) -> str:
     absent = frame[frame["run"] == 0]
     arms = ", ".join(dict.fromkeys(arm for arm in absent[absent["here"] == 1]["arm"] if arm))
     told = [f"Not run here; name them under arms in the params: {arms}."] if arms else []
-    kinds = [BACKBONES[method] for method in dict.fromkeys(absent[absent["here"] == 0]["method"])]
+    kinds = [kind for kind in dict.fromkeys(absent[absent["here"] == 0]["kind"]) if kind]
     if kinds:
         told.append(f"Other backbones are experiments of their own, with model.kind: {', '.join(kinds)}.")
     return " ".join([*told, "What a row takes: cost.md."]) if told else ""

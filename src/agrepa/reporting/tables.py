@@ -27,7 +27,7 @@ WORDS = "words.json"
 NAMES = PAPER_TABLES
 TEXT_COLUMNS = (
     *("method", "measure", "probe", "domain", "paper_config", "strategy", "arm", "metric", "card", "verdict"),
-    "label",
+    *("label", "kind"),
     *("first", "second", "layers_speech", "weights_speech", "layers_audio", "weights_audio", "paper_layers"),
 )
 COST = (
@@ -74,7 +74,10 @@ def run(
         "table3": table_layers.compute(p.rows, found, fads, chosen, theirs),
         "table6": table_steps.compute(p.rows, read_curves(curves), p.probes, p.training, p.depth, len(p.domains), theirs),
         "table7": table_stability.compute(read_trend(trend, probed["fog_a"]), theirs),
-        **{name: table_variants.compute(name, p.rows, p.kind, found, measured, theirs) for name in table_variants.TITLES},
+        **{
+            name: table_variants.compute(name, p.rows, p.kind, p.backbones, found, measured, theirs)
+            for name in table_variants.TITLES
+        },
         "table1.controls": table_scd.controls(probed["fog_a"]),
         "table2.differences": table_scores.differences(p.rows, found, measured),
         "table2.cards": table_scores.provenance(p.rows, found, measured),
