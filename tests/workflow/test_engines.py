@@ -54,7 +54,7 @@ FOG_A = "src/agrepa/model/ablation.py"
     ("file", "old", "new", "jobs"),
     [
         (FOG_A, "EPSILON = 1e-8", "EPSILON = 1e-8  # reworded", []),
-        (FOG_A, "EPSILON = 1e-8", "EPSILON = 1e-8\nUNUSED = 0", ["fog_a", "fog_a_trend", "cards", "page"]),
+        (FOG_A, "EPSILON = 1e-8", "EPSILON = 1e-8\nUNUSED = 0", ["fog_a", "fog_a_trend", "cards", "tables", "page"]),
         (FOG_A, "EPSILON = 1e-8", "EPSILON = 1e-4", ["fog_a", "fog_a_trend", "select", *ARM.elements()]),
         ("src/agrepa/reporting/style.py", '"axes.linewidth": 0.8', '"axes.linewidth": 1.2', ["figures", "page"]),
         ("params/arms.yaml", "label: AG-REPA (FoG-A top-3)", "label: Ours", ["tables", "figures", "claims", "page"]),
