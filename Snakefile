@@ -27,6 +27,7 @@ wildcard_constraints:
     seed=r"\d+",
     row="[a-z0-9_]+",
     arm="|".join(EXPERIMENT.arms),
+    kind="|".join(FLOW.kinds),
     encoder="|".join(EXPERIMENT.encoders),
     embedding="|".join(EXPERIMENT.encoders),
     stream="|".join(FLOW.streams),

@@ -61,8 +61,7 @@ class Row:
         self.work, self.folder = f"work/{experiment.name}", f"work/recipe/{name.replace(' ', '_')}/seed{seed}"
         data = merged(schema.experiment.read_yaml(self.source), table["common"] | table["rows"][name])
         self.params = self._write("params.yaml", data)
-        self.trained = self._write("trained.yaml", merged(data, {"seed": seed, "seeds": [seed]}))
-        self.known = {path: schema.load(path) for path in (self.params, self.trained, self.source)}
+        self.known = {path: schema.load(path) for path in (self.params, self.source)}
         self.moved: set[str] = set()
 
     def _write(self, name: str, data: dict[str, Any]) -> Path:
@@ -77,10 +76,7 @@ class Row:
 
     def values(self, job: Any) -> dict[str, Any]:
         """The params that a job of this row reads."""
-        return keys.values(job.rule.name, self.known[self.params_of(job)], dict(job.wildcards_dict))
-
-    def params_of(self, job: Any) -> Path:
-        return self.trained if job.rule.name in TRAINED else self.params
+        return keys.values(job.rule.name, self.known[self.params], dict(job.wildcards_dict))
 
     def place(self, path: str) -> str:
         """Where a file of the experiment lies for this row."""
@@ -105,19 +101,19 @@ class Row:
         return {"row": self.name, "seed": self.seed, "steps": int(log.step.max())} | loss | scores
 
     def _command(self, job: Any) -> None:
-        words = [self._word(word, self.params_of(job)) for word in shlex.split(graph.command(job))]
+        words = [self._word(word) for word in shlex.split(graph.command(job))]
         words[0] = str(Path(sys.executable).with_name(words[0]))
-        if job.rule.name == "train":
+        if job.rule.name in TRAINED:
             words[words.index("--seed") + 1] = str(self.seed)
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             raise AgrepaError(f"{self.name}, seed {self.seed}: {job.rule.name}: {(done.stderr or done.stdout).strip()[-2000:]}")
 
-    def _word(self, word: str, params: Path) -> str:
+    def _word(self, word: str) -> str:
         """A word of the job's command for this row: its params and its places."""
         if word == str(self.source):
-            return str(params)
+            return str(self.params)
         if "/state/" in word:  # of a training to resume, which is no output
             return word.replace(self.work, self.folder, 1)
         return " ".join(self.place(path) for part in word.split(" ") for path in map(str, expand(part))) if "/" in word else word

@@ -53,7 +53,7 @@ def shares_by_time(measured: dict[str, Any], layers: list[int]) -> dict[str, Any
     return {"times": measured["times"], "weights_by_time": [weights(column) for column in scores.T.tolist()]}
 
 
-def run(p: SelectSettings, *, arm: Wildcard, probe: Ins, out: Out) -> None:
+def run(p: SelectSettings, *, arm: Wildcard, seed: Wildcard, probe: Ins, out: Out) -> None:
     """Write selection.json: per domain the layers (from 1), the weights, and the scores with intervals they came from.
 
     An arm whose target is a deeper layer of the model selects among all but the last, which has none. One that weighs its layers
@@ -74,8 +74,8 @@ def run(p: SelectSettings, *, arm: Wildcard, probe: Ins, out: Out) -> None:
         elif p.layers is not None:
             layers = fixed_layers(p.layers, p.depth)
         elif p.strategy == "random" and p.k is not None:
-            # One draw for both domains, as in the paper's random control.
-            layers = random_layers(candidates, p.k, p.seed, p.draw)
+            # One draw for both domains, as in the paper's random control; another one in each replication.
+            layers = random_layers(candidates, p.k, int(seed), p.draw)
         else:
             if len(probe) != 1 or p.k is None:
                 raise ArtifactError(f"arm {arm!r}: strategy {p.strategy!r} needs its k and the one result of its probe")
@@ -91,4 +91,5 @@ def run(p: SelectSettings, *, arm: Wildcard, probe: Ins, out: Out) -> None:
         else:
             share = weights(scores) if p.weighting == "score" and scores else equal(len(layers))
         domains[domain] = {"layers": layers, "weights": share, "scores": scores, "low": low, "high": high} | by_time
-    write_json(out, {"arm": arm, "strategy": p.strategy, "weighting": p.weighting, "depth": p.depth, "domains": domains})
+    how = {"strategy": p.strategy, "weighting": p.weighting, "depth": p.depth}
+    write_json(out, {"arm": arm, "seed": int(seed)} | how | {"domains": domains})

@@ -48,7 +48,7 @@ def test_an_arm_trained_by_slurm_jobs_gives_the_same_tables(slurm, workspace, tm
 
 
 def test_a_job_that_slurm_loses_is_submitted_again_and_finishes(slurm, workspace):
-    target = "work/demo/probes/lasp.json"
+    target = "work/demo/probes/dit/seed0/lasp.json"
     wanted = (workspace.folder / target).read_bytes()
     process = submitted(workspace, slurm, "--forcerun", "lasp", "--", target)
 

@@ -107,10 +107,11 @@ def small(demo):
     return type(demo).model_validate(data)
 
 
-def settings(kind, experiment, **wildcards):
-    """The settings object of a stage, filled from an experiment."""
-    keys = {f.name: fill(f.metadata.get("key", f.name), experiment, wildcards)[0] for f in dataclasses.fields(kind)}
-    return kind(**{name: lookup(experiment, key)[0] for name, key in keys.items()})
+def settings(of, experiment, **wildcards):
+    """The settings object of a stage, filled from an experiment; of its own backbone where no other is named."""
+    wildcards = {"kind": experiment.model.kind} | wildcards
+    keys = {f.name: fill(f.metadata.get("key", f.name), experiment, wildcards)[0] for f in dataclasses.fields(of)}
+    return of(**{name: lookup(experiment, key)[0] for name, key in keys.items()})
 
 
 @pytest.fixture

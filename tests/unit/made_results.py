@@ -102,31 +102,31 @@ def made_probe(name: str, rng: np.random.Generator) -> dict[str, object]:
             found = zip(CORRELATIONS, (0.875 - number / 2, 0.5, None, -0.25, -0.5), strict=True)
             pairs = [{"between": list(pair), "value": v, "low": v and v - 0.125, "high": v and v + 0.0625} for pair, v in found]
             domains[domain]["controls"] = {"times": [0.2, 0.8], "correlations": pairs}
-    return {"probe": name, "definition": "made up", "domains": domains}
+    return {"probe": name, "seed": 0, "definition": "made up", "domains": domains}
 
 
 def write_collected(folder: Path) -> Path:
     """A whole ``results/demo/scores`` as the stages before the reporting leave it."""
     rng = np.random.default_rng(7)
-    (folder / "probes").mkdir(parents=True)
+    (folder / "probes/seed0").mkdir(parents=True)
     made_scores().to_csv(folder / "scores.csv", index=False)
     made_pairs().to_csv(folder / "pairs.csv", index=False)
     for name in ("fog_a", "lasp", "gradient_norm"):
-        (folder / "probes" / f"{name}.json").write_text(json.dumps(made_probe(name, rng)))
-    (folder / "selections").mkdir()
+        (folder / "probes/seed0" / f"{name}.json").write_text(json.dumps(made_probe(name, rng)))
+    (folder / "selections/seed0").mkdir(parents=True)
     picks = {"base": ("none", [], []), "repa_l8": ("fixed", [4], [1.0]), "ag_repa": ("fog_a", [1, 2, 7], [0.55, 0.3, 0.15])}
     for arm, (strategy, layers, weights) in picks.items():
         part = {"layers": layers, "weights": weights, "scores": None, "low": None, "high": None}
-        data = {"arm": arm, "strategy": strategy, "depth": DEPTH, "domains": {"speech": part, "audio": part}}
-        (folder / "selections" / f"{arm}.json").write_text(json.dumps(data))
+        data = {"arm": arm, "seed": 0, "strategy": strategy, "depth": DEPTH, "domains": {"speech": part, "audio": part}}
+        (folder / "selections/seed0" / f"{arm}.json").write_text(json.dumps(data))
     steps = [0, 100, 200, 300, 400]
     agreement = {"speech": [None, None, 0.7, 0.85, 0.75], "audio": [None, None, 0.7, 0.75, 0.8]}
     lines = [
-        (step, domain, layer, (0.3 / layer + 0.1 * (layer in (1, 2, 7))) * step / 400 + (0.01 * rng.random() if step else 0),
+        (0, step, domain, layer, (0.3 / layer + 0.1 * (layer in (1, 2, 7))) * step / 400 + (0.01 * rng.random() if step else 0),
          agreement[domain][step // 100])
         for step in steps for domain in ("speech", "audio") for layer in range(1, DEPTH + 1)
     ]  # fmt: skip
-    columns = ["step", "domain", "layer", "score", "rank_correlation"]
+    columns = ["seed", "step", "domain", "layer", "score", "rank_correlation"]
     pd.DataFrame(lines, columns=columns).to_csv(folder / "fog_a_trend.csv", index=False)
     _write_curves(folder, rng)
     _write_listening(folder / "listening", rng)

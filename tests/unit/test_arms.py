@@ -50,6 +50,9 @@ COMPARED = {
         ("ag_repa", "ag_repa_frames", "target"),
         ("ag_repa", "ag_repa_haste", "schedule"),
     ],
+    "backbones": [
+        (row, f"{row}_{kind}", "backbone") for kind in ("uvit", "f5", "unet1d") for row in ("base", "repa_shallow", "ag_repa")
+    ],
 }
 TWO_KEYS = {"layersync"}  # a layer of the model is as wide as the model, and LayerSync has no head
 STOPPED = {"haste", "ag_repa_haste"}  # aligned in the first half of Phase II alone
@@ -102,7 +105,7 @@ def test_every_arm_aligns_with_the_same_total_weight(demo, settings_of, tmp_path
     for arm in [name for name, row in demo.rows.items() if row.strategy != "none"]:
         p = settings_of(SelectSettings, demo, arm=arm)
         probe = [] if p.strategy in ("fixed", "random") else [made_probe(tmp_path / "probe.json")]
-        selection.run(p, arm=arm, probe=probe, out=tmp_path / "out.json")
+        selection.run(p, arm=arm, seed="0", probe=probe, out=tmp_path / "out.json")
         schedule = import_module(f"agrepa.alignment.schedules.{demo.rows[arm].schedule}")
         weigh = schedule.build(settings_of(ArmSettings, demo, arm=arm))
         chosen = selected(tmp_path / "out.json")
@@ -121,7 +124,7 @@ def test_timestep_adaptive_weights_are_the_shares_of_fog_a_at_each_time(demo, se
     mean = [sum(row) / 2 for row in by_time]
     entry = {"score": mean, "low": mean, "high": mean, "times": [0.2, 0.8], "by_time": by_time}
     write_json(tmp_path / "probe.json", {"domains": {"speech": entry, "audio": entry}})
-    selection.run(p, arm="ag_repa_timestep", probe=[tmp_path / "probe.json"], out=tmp_path / "out.json")
+    selection.run(p, arm="ag_repa_timestep", seed="0", probe=[tmp_path / "probe.json"], out=tmp_path / "out.json")
     layers, shares = selected(tmp_path / "out.json")["speech"]
     assert layers == [3, 1, 2], "by the mean over t"
     at = torch.stack([share(torch.tensor([0.0, 0.2, 0.5, 0.8, 1.0])) for share in shares])
@@ -135,6 +138,6 @@ def test_the_last_layer_is_not_selected_where_the_target_is_a_deeper_one(demo, s
     found = {}
     for arm in ("ag_repa", "ag_repa_internal"):
         p = settings_of(SelectSettings, demo, arm=arm)
-        selection.run(p, arm=arm, probe=[tmp_path / "probe.json"], out=tmp_path / "out.json")
+        selection.run(p, arm=arm, seed="0", probe=[tmp_path / "probe.json"], out=tmp_path / "out.json")
         found[arm] = selected(tmp_path / "out.json")["audio"][0]
     assert found == {"ag_repa": [12, 11, 10], "ag_repa_internal": [11, 10, 9]}

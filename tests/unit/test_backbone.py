@@ -165,10 +165,19 @@ def test_a_second_backbone_goes_through_the_whole_method(two_lines, settings_of,
         "validation": tmp_path / "losses.parquet",
         "snapshots": snapshots,
     }
-    warmup.run(p, **sources, codebooks=codebooks, targets=targets, state=State(tmp_path / "state", "1"), **made)
+    warmup.run(
+        p,
+        kind="two_lines",
+        seed="0",
+        **sources,
+        codebooks=codebooks,
+        targets=targets,
+        state=State(tmp_path / "state", "1"),
+        **made,
+    )
 
     measured = tmp_path / "fog_a.json"
-    probe.run(settings_of(FogASettings, experiment), warmup=start, **sources, out=measured)
+    probe.run(settings_of(FogASettings, experiment), kind="two_lines", seed="0", warmup=start, **sources, out=measured)
     speech = read_json(measured)["domains"]["speech"]
     scores, controls = speech["score"], speech["controls"]
     for numbers in (scores, controls["update_size"]["score"], controls["mean_ablation"]["score"]):
@@ -180,7 +189,7 @@ def test_a_second_backbone_goes_through_the_whole_method(two_lines, settings_of,
     found = {tuple(pair["between"]): pair["value"] for pair in controls["correlations"]}
     assert found["fog_a", "mean_ablation"] == pytest.approx(expected)
     trend = settings_of(FogATrendSettings, experiment)
-    fog_a_trend.run(trend, snapshots=snapshots, **sources, out=tmp_path / "trend.parquet")
+    fog_a_trend.run(trend, kind="two_lines", seed="0", snapshots=snapshots, **sources, out=tmp_path / "trend.parquet")
     trended = pd.read_parquet(tmp_path / "trend.parquet")
     assert sorted(trended.step.unique()) == [4, 8]
     audio = trended[trended.domain == "audio"].set_index("step")
@@ -189,7 +198,7 @@ def test_a_second_backbone_goes_through_the_whole_method(two_lines, settings_of,
     assert audio.rank_correlation[4].isna().all()
 
     chosen, trained = tmp_path / "selection.json", tmp_path / "arm.safetensors"
-    selection.run(settings_of(SelectSettings, experiment, arm="ag_repa"), arm="ag_repa", probe=[measured], out=chosen)
+    selection.run(settings_of(SelectSettings, experiment, arm="ag_repa"), arm="ag_repa", seed="0", probe=[measured], out=chosen)
     arm.run(
         settings_of(ArmSettings, experiment, arm="ag_repa"),
         arm="ag_repa",

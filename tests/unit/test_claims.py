@@ -15,9 +15,10 @@ from scipy import stats
 from agrepa.errors import ArtifactError
 from agrepa.params import Experiment
 from agrepa.reporting import claims, claims_page, evidence_layers
-from agrepa.reporting.collected import Probe, read_pairs
+from agrepa.reporting.collected import read_pairs
 from agrepa.reporting.evidence import Evidence, corrected, of_claim, of_part
 from agrepa.reporting.evidence_arms import Arms
+from agrepa.reporting.probed import Probe
 
 ORDER = ("fog_a_equal", "gradient_norm", "lasp", "random")
 
@@ -205,8 +206,8 @@ def test_the_selection_is_stable_in_the_second_half_of_the_warm_up(middle: list[
     """Layers 1, 2, 3 are the best at the end; the snapshot at 100 has no say."""
     depth = 12
     found = {100: RISING, 200: [*middle, *[0.0] * (depth - len(middle))], 300: FALLING}
-    lines = [(step, "speech", layer, score, correlation) for step, its in found.items() for layer, score in enumerate(its, 1)]
-    trend = pd.DataFrame(lines, columns=["step", "domain", "layer", "score", "rank_correlation"])
+    lines = [(0, step, "speech", layer, score, correlation) for step, its in found.items() for layer, score in enumerate(its, 1)]
+    trend = pd.DataFrame(lines, columns=["seed", "step", "domain", "layer", "score", "rank_correlation"])
     assert verdict(evidence_layers.stability(trend, depth, 0.8)) == expected
 
 

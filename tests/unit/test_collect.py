@@ -36,18 +36,28 @@ def gathered(p: Experiment, folder: Path, logs: list[tuple[str, int]]) -> Path:
     for row, seed in logs:
         write_table(folder / f"{row}{seed}.parquet", log(row, seed))
     for arm in ("base", "repa_l8"):
-        write_json(folder / f"{arm}.json", {"arm": arm, "depth": 12})
-    write_json(folder / "probe.json", {"probe": "fog_a", "domains": {}})
-    trend = {"step": [2, 0], "domain": "speech", "layer": 1, "score": [0.25, 0.5], "rank_correlation": [0.75, float("nan")]}
+        for seed in (0, 1):
+            write_json(folder / f"{arm}{seed}.json", {"arm": arm, "seed": seed, "depth": 12})
+    for seed in (0, 1):
+        write_json(folder / f"probe{seed}.json", {"probe": "fog_a", "seed": seed, "domains": {}})
+    trend = {
+        "seed": 1,
+        "step": [2, 0],
+        "domain": "speech",
+        "layer": 1,
+        "score": [0.25, 0.5],
+        "rank_correlation": [0.75, float("nan")],
+    }
     write_table(folder / "trend.parquet", pd.DataFrame(trend))
+    write_table(folder / "earlier.parquet", pd.DataFrame(trend | {"seed": 0}).iloc[:1])
     out = folder / "out"
     out.mkdir()
     collect.run(
         settings(p, "collect"),
-        probes=[folder / "probe.json"],
-        selections=[folder / "repa_l8.json", folder / "base.json"],
+        probes=[folder / "probe1.json", folder / "probe0.json"],
+        selections=[folder / f"{arm}{seed}.json" for seed in (1, 0) for arm in ("repa_l8", "base")],
         logs=[folder / f"{row}{seed}.parquet" for row, seed in logs],
-        trend=folder / "trend.parquet",
+        trend=[folder / "trend.parquet", folder / "earlier.parquet"],
         curves=out / "curves.csv",
         trend_csv=out / "fog_a_trend.csv",
         probes_folder=out / "probes",
@@ -70,9 +80,17 @@ def test_collect_writes_curves_in_the_order_of_the_experiment(tmp_path: Path, sm
     ]
     assert [line.split(",")[:2] for line in curves[6::5]] == [["base", "0"], ["base", "1"], ["repa_l8", "0"], ["repa_l8", "1"]]
     trend = (out / "fog_a_trend.csv").read_text()
-    assert trend == "step,domain,layer,score,rank_correlation\n0,speech,1,0.5,\n2,speech,1,0.25,0.75\n"
-    assert read_json(out / "selections" / "base.json") == {"arm": "base", "depth": 12}
-    assert [path.name for path in (out / "probes").iterdir()] == ["fog_a.json"]
+    assert trend.split() == [
+        "seed,step,domain,layer,score,rank_correlation",
+        "0,2,speech,1,0.25,0.75",
+        "1,0,speech,1,0.5,",
+        "1,2,speech,1,0.25,0.75",
+    ]
+    assert read_json(out / "selections/seed1/base.json") == {"arm": "base", "seed": 1, "depth": 12}
+    assert sorted(str(path.relative_to(out)) for path in (out / "probes").rglob("*.json")) == [
+        "probes/seed0/fog_a.json",
+        "probes/seed1/fog_a.json",
+    ]
     # One column a run, mean over its seeds.
     assert (out / "validation.csv").read_text() == "step,warmup,base,repa_l8\n10,1,1.5,1.5\n"
 
@@ -80,18 +98,18 @@ def test_collect_writes_curves_in_the_order_of_the_experiment(tmp_path: Path, sm
 def test_collect_misses_what_was_not_trained_or_selected(tmp_path: Path, small: Experiment) -> None:
     with pytest.raises(ArtifactError, match="no training log was given for arm 'repa_l8' with seed 1"):
         gathered(small, tmp_path, [("warmup", 0), ("base", 0), ("base", 1), ("repa_l8", 0)])
-    with pytest.raises(ArtifactError, match="no selection was given for arm 'ag_repa'"):
+    with pytest.raises(ArtifactError, match="no selection was given for arm 'ag_repa' with seed 0"):
         gathered(small.model_copy(update={"arms": ["base", "repa_l8", "ag_repa"]}), tmp_path / "more", [("warmup", 0)])
 
 
 def test_collect_refuses_two_files_of_one_name_and_tables_of_another_kind(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"arm": "base"})
-    with pytest.raises(ArtifactError, match="second file of arm 'base'"):
+    write_json(tmp_path / "a.json", {"arm": "base", "seed": 0})
+    with pytest.raises(ArtifactError, match="second file of arm 'base', seed 0"):
         collect.gather([tmp_path / "a.json", tmp_path / "a.json"], "arm", tmp_path / "out")
     with pytest.raises(ArtifactError, match="has no 'probe'"):
         collect.gather([tmp_path / "a.json"], "probe", tmp_path / "out")
     write_table(tmp_path / "t.parquet", pd.DataFrame({"step": [1]}))
-    with pytest.raises(ArtifactError, match="lacks the columns domain, layer, score"):
+    with pytest.raises(ArtifactError, match="lacks the columns seed, domain, layer, score"):
         collect.columns(tmp_path / "t.parquet", collect.TREND)
 
 

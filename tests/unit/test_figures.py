@@ -14,10 +14,11 @@ from made_results import ARMS, made_scores, settings, write_collected
 from agrepa.errors import ArtifactError
 from agrepa.params import Experiment
 from agrepa.reporting import figures, figures_curves, figures_scd
-from agrepa.reporting.collected import Probe, read_probe
+from agrepa.reporting.collected import read_probe
 from agrepa.reporting.figures_listening import image
 from agrepa.reporting.kept_clips import read_clips
 from agrepa.reporting.metrics import metrics
+from agrepa.reporting.probed import Probe
 from agrepa.reporting.style import arm_styles, layer_ticks, whiskers
 
 
@@ -56,8 +57,8 @@ def test_every_figure_is_drawn_the_same_every_time(demo: Experiment, collected: 
     "file",
     [
         "scores.csv",
-        "probes/fog_a.json",
-        "probes/lasp.json",
+        "probes/seed0/fog_a.json",
+        "probes/seed0/lasp.json",
         "fog_a_trend.csv",
         "curves.csv",
         "listening/clips.csv",

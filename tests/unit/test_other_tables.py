@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 from made_results import PAPER, made_scores, settings
+from scipy.stats import spearmanr
 
 from agrepa.reporting import table_stability, table_steps, table_variants, tables
 from agrepa.reporting.metrics import metrics
@@ -14,9 +15,9 @@ def measured(demo):
     return metrics(demo.evaluation.frechet.embeddings, demo.encoders)
 
 
-def variants(demo, measured, name, kind="dit", scores=None):
+def variants(demo, measured, name, scores=None):
     scores = made_scores() if scores is None else scores
-    return table_variants.compute(name, demo.rows, kind, demo.backbones, scores, measured, Paper(PAPER))
+    return table_variants.compute(name, demo.rows, demo.backbone_of, demo.backbones, scores, measured, Paper(PAPER))
 
 
 def test_every_table_of_the_paper_is_written_with_all_its_rows(demo, written):
@@ -42,18 +43,24 @@ def test_table_12_sets_static_layers_beside_fog_a_s(demo, measured):
     assert frame.loc["ag_repa_internal", "paper_audio_fad"] == 2.74 and frame.run.sum() == 1
 
 
-def test_an_experiment_fills_the_row_of_its_own_backbone(demo, measured):
+def test_arms_stand_in_the_row_of_their_backbone(demo, measured):
     own = variants(demo, measured, "table5")
     assert own[own["run"] == 1][["method", "arm"]].to_numpy().tolist() == [["Own DiT", "base"], ["Own DiT", "ag_repa"]]
-    apart = own[own["here"] == 0]
-    assert set(apart["label"]) == {demo.rows[arm].label for arm in ("base", "repa_shallow", "ag_repa")} and not apart["run"].any()
-    other = variants(demo, measured, "table4", kind="uvit")
-    ran = other[other["run"] == 1]
-    assert ran[["method", "arm", "paper_speech_wer"]].to_numpy().tolist() == [
-        ["Voicebox", "base", 2.05],
-        ["Voicebox", "ag_repa", 1.85],
+    assert own[own["method"] == "CosyVoice"]["arm"].tolist() == ["base_unet1d", "repa_shallow_unet1d", "ag_repa_unet1d"]
+
+    scores = made_scores().replace({"row": {"base": "base_uvit", "ag_repa": "ag_repa_uvit"}})
+    other = variants(demo, measured, "table4", scores=scores)
+    assert other[other["run"] == 1][["method", "arm", "paper_speech_wer"]].to_numpy().tolist() == [
+        ["Voicebox", "base_uvit", 2.05],
+        ["Voicebox", "ag_repa_uvit", 1.85],
     ]
-    assert table_variants.missing(other).startswith("Other backbones are experiments of their own, with model.kind: unet1d, f5.")
+    assert "under arms in the params: base_unet1d, ag_repa_unet1d, base_f5, ag_repa_f5." in table_variants.missing(other)
+
+    moved = demo.model_copy(update={"model": demo.model.model_copy(update={"kind": "f5"})})
+    there = table_variants.compute(
+        "table4", moved.rows, moved.backbone_of, moved.backbones, made_scores(), measured, Paper(PAPER)
+    )
+    assert set(there[there["run"] == 1]["method"]) == {"F5-TTS"}, "arms without a backbone are of the experiment's own"
 
 
 def test_nothing_is_read_from_a_table_of_which_nothing_was_run(demo, measured):
@@ -66,15 +73,25 @@ def test_the_best_three_are_followed_to_the_end_of_the_warm_up():
     scores = {100: [4, 3, 2, 1], 200: [1, 3, 2, 4], 300: [1, 4, 2, 3]}
     agreement = {100: None, 200: -0.2, 300: 0.8}
     lines = [
-        (step, "speech", layer, float(score), agreement[step])
+        (0, step, "speech", layer, float(score), agreement[step])
         for step, found in scores.items()
         for layer, score in enumerate(found, 1)
     ]
-    trend = pd.DataFrame(lines, columns=["step", "domain", "layer", "score", "rank_correlation"])
+    trend = pd.DataFrame(lines, columns=["seed", "step", "domain", "layer", "score", "rank_correlation"])
     frame = table_stability.compute(trend, Paper(PAPER))
     assert frame["layers_speech"].tolist() == ["1 2 3", "4 2 3", "2 4 3", "1 2 7", "1 2 8", "1 2 7"]
     assert frame["jaccard_speech"].tolist()[:3] == [0.5, 1.0, 1.0]
     assert table_stability.reading(frame).endswith("speech: since step 200 of 300.")
+
+    other = trend.assign(seed=1, score=trend["score"].where(trend["step"] < 300, trend["layer"].astype(float)))
+    both = table_stability.compute(pd.concat([trend, other]), Paper(PAPER))
+    assert both["method"].tolist()[:6:5] == ["Warm-up of seed 0, step 100", "Warm-up of seed 1, step 300"]
+    assert both["jaccard_speech"].tolist()[:6] == [0.5, 1.0, 1.0, 0.5, 1.0, 1.0]
+    between = both.iloc[6]
+    assert between["method"] == "Between the last of 2 seeds"
+    assert between["rank_correlation_speech"] == pytest.approx(spearmanr(scores[300], [1, 2, 3, 4]).statistic)
+    assert between["jaccard_speech"] == 1.0
+    assert table_stability.reading(both).endswith("in every seed, in any order: speech: since step 200 of 300.")
 
 
 def test_steps_to_bases_last_loss_and_the_cost_of_probes_in_forwards(demo):

@@ -28,7 +28,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def select(arm, probe, out):
-    given = {"arm": arm, "probe": str(probe), "out": str(out)}
+    given = {"arm": arm, "seed": "0", "probe": str(probe), "out": str(out)}
     runner.run("select", EXPERIMENT, DEMO, given, out.with_name("card.json"))
 
 
@@ -121,7 +121,8 @@ def test_a_module_that_git_does_not_know_yet_makes_the_tree_dirty(tmp_path):
 
 
 def test_the_command_line_prints_a_message_and_no_traceback(tmp_path):
-    words = ["--params", DEMO, "--arm", "ag_repa", "--probe", tmp_path / "no.json", "--out", tmp_path / "o", "--card", "c"]
+    given = {"params": DEMO, "arm": "ag_repa", "seed": 0, "probe": tmp_path / "no.json", "out": tmp_path / "o", "card": "c"}
+    words = [str(word) for name, value in given.items() for word in (f"--{name}", value)]
     program = Path(sys.executable).with_name("agrepa")
     done = subprocess.run([program, "select", *words], check=False, capture_output=True, text=True)
     assert done.returncode == 1
@@ -154,6 +155,7 @@ def test_a_stage_gets_the_keys_that_its_settings_name_and_no_other():
 
 def test_settings_of_every_stage_exist_in_the_schema():
     some = {"archive": "queen", "encoder": "yamnet", "stream": "speech", "arm": "ag_repa", "embedding": "aisfx"}
+    some |= {"kind": "dit", "row": "control"}
     for stage in STAGES:
         assert keys.settings(stage, EXPERIMENT, some) is not None
 
@@ -195,10 +197,12 @@ def test_source_is_what_a_job_runs():
 
     assert "encoders/yamnet.py" in names("encode", encoder="yamnet", shard="0")
     assert not {"encoders/whisper.py", "training/trainer.py"} & names("encode", encoder="yamnet", shard="0")
-    assert {"model/dit.py", "alignment/bit_c.py"} <= names("warmup")
-    assert not any(
-        name.startswith(("probes/", "alignment/heads", "alignment/targets", "evaluation/")) for name in names("warmup")
-    )
+    phase_one = names("warmup", kind="dit", seed="0")
+    assert {"model/dit.py", "alignment/bit_c.py"} <= phase_one
+    elsewhere = ("probes/", "alignment/heads", "alignment/targets", "evaluation/")
+    assert not any(name.startswith(elsewhere) for name in phase_one)
+    there = names("warmup", kind="uvit", seed="0") | names("train", arm="ag_repa_uvit", seed="0")
+    assert "model/uvit.py" in there and "model/dit.py" not in there
     aligned, base = names("train", arm="ag_repa", seed="0"), names("train", arm="base", seed="0")
     assert aligned - base >= {"alignment/heads/mlp.py", "alignment/targets/pooled.py"}
     assert "alignment/heads/conv.py" not in aligned

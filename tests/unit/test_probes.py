@@ -109,7 +109,8 @@ def test_the_floors_of_a_run_are_the_mean_teacher_and_the_next_clips_vector(smal
     bit_c = BiTC(backbone.width, dataset.teacher_widths())
     parts = {"backbone": backbone, "bit_c": bit_c}
     save_file({f"ema.{name}.{k}": v for name, part in parts.items() for k, v in part.named_parameters()}, tmp_path / "w")
-    run(p, warmup=tmp_path / "w", **features["sources"], targets=features["targets"], out=tmp_path / "lasp.json")
+    where = {"kind": "dit", "seed": "0", "warmup": tmp_path / "w"}
+    run(p, **where, **features["sources"], targets=features["targets"], out=tmp_path / "lasp.json")
     written = read_json(tmp_path / "lasp.json")["domains"]
     for domain, first in (("speech", 0), ("audio", 1)):
         teacher = dataset.teacher_vectors[domain]

@@ -189,6 +189,7 @@ def test_arms_are_held_against_each_other_as_they_are_against_base(tmp_path: Pat
     assert pd.read_csv(tmp_path / "pairs.csv").empty, "the only pair is one with Base"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scores, "BASE", "control")
+        patch.setattr(Experiment, "bases", dict.fromkeys(small.arms, "control"))
         table_of(small, tmp_path, write_metrics(tmp_path), write_losses(tmp_path))
     pairs = pd.read_csv(tmp_path / "pairs.csv")
     assert list(pairs.columns) == ["first", "second", "metric", "difference", "low", "high", "p", "n", "unit"]

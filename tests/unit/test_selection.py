@@ -61,7 +61,7 @@ def test_every_row_gives_a_complete_selection_whose_weights_sum_to_one(demo, set
     p = settings_of(SelectSettings, demo, arm=arm)
     needs_probe = p.strategy in ("lasp", "gradient_norm", "fog_a")
     found = [probe(tmp_path / "probe.json")] if needs_probe else []
-    selection.run(p, arm=arm, probe=found, out=tmp_path / "out.json")
+    selection.run(p, arm=arm, seed="0", probe=found, out=tmp_path / "out.json")
     stored = read_json(tmp_path / "out.json")
     for domain in ("speech", "audio"):
         entry = stored["domains"][domain]
@@ -78,7 +78,7 @@ def test_the_five_random_controls_are_five_sets_of_layers_and_the_first_is_the_s
     for draw, arm in enumerate(["random", "random_1", "random_2", "random_3", "random_4"]):
         p = settings_of(SelectSettings, demo, arm=arm)
         assert p.draw == draw
-        selection.run(p, arm=arm, probe=[], out=tmp_path / "out.json")
+        selection.run(p, arm=arm, seed="0", probe=[], out=tmp_path / "out.json")
         speech, audio = (read_json(tmp_path / "out.json")["domains"][domain] for domain in ("speech", "audio"))
         assert speech == audio
         drawn.append(speech["layers"])
@@ -99,7 +99,7 @@ def test_layers_can_be_ranked_by_a_control_that_stands_beside_fog_a(demo, settin
     found = {}
     for arm in ("by_update_size", "by_mean_ablation"):
         p = settings_of(SelectSettings, demo, arm=arm)
-        selection.run(p, arm=arm, probe=[tmp_path / "probe.json"], out=tmp_path / "out.json")
+        selection.run(p, arm=arm, seed="0", probe=[tmp_path / "probe.json"], out=tmp_path / "out.json")
         entry = read_json(tmp_path / "out.json")["domains"]["speech"]
         assert entry["weights"] == pytest.approx([1 / 3] * 3)
         found[arm] = entry["layers"], entry["scores"]
@@ -108,7 +108,9 @@ def test_layers_can_be_ranked_by_a_control_that_stands_beside_fog_a(demo, settin
 
 def test_a_strategy_without_its_probe_is_refused(demo, settings_of, tmp_path):
     with pytest.raises(ArtifactError, match="strategy 'fog_a' needs its k and the one result of its probe"):
-        selection.run(settings_of(SelectSettings, demo, arm="ag_repa"), arm="ag_repa", probe=[], out=tmp_path / "out.json")
+        selection.run(
+            settings_of(SelectSettings, demo, arm="ag_repa"), arm="ag_repa", seed="0", probe=[], out=tmp_path / "out.json"
+        )
 
 
 def test_every_row_of_tables_2_and_3_is_there(demo):

@@ -70,6 +70,8 @@ def test_warm_up_probes_selection_and_an_arm(spoken, speech_features, settings_o
     drawn = spoken.model_copy(update={"model": spoken.model.model_copy(update={"tables": "random"})})
     warmup.run(
         settings_of(WarmupSettings, drawn),
+        kind="dit",
+        seed="0",
         **sources,
         codebooks=[],
         targets=targets,
@@ -79,14 +81,26 @@ def test_warm_up_probes_selection_and_an_arm(spoken, speech_features, settings_o
         **outs,
     )
     assert not [name for name in load_tensors(start) if "audio" in name]
-    probes = tmp_path / "probes"
-    probes.mkdir()
-    fog_a.run(settings_of(FogASettings, drawn), warmup=start, **sources, out=probes / "fog_a.json")
-    lasp.run(settings_of(LaspSettings, drawn), warmup=start, **sources, targets=targets, out=probes / "lasp.json")
-    found = {name: read_probe(probes, name) for name in ("fog_a", "lasp")}
+    probes = tmp_path / "probes" / "seed0"
+    probes.mkdir(parents=True)
+    fog_a.run(settings_of(FogASettings, drawn), kind="dit", seed="0", warmup=start, **sources, out=probes / "fog_a.json")
+    lasp.run(
+        settings_of(LaspSettings, drawn),
+        kind="dit",
+        seed="0",
+        warmup=start,
+        **sources,
+        targets=targets,
+        out=probes / "lasp.json",
+    )
+    found = {name: read_probe(probes.parent, name) for name in ("fog_a", "lasp")}
     assert [list(domains) for domains in found.values()] == [["speech"], ["speech"]]
     select(
-        settings_of(SelectSettings, drawn, arm="ag_repa"), arm="ag_repa", probe=[probes / "fog_a.json"], out=tmp_path / "s.json"
+        settings_of(SelectSettings, drawn, arm="ag_repa"),
+        arm="ag_repa",
+        seed="0",
+        probe=[probes / "fog_a.json"],
+        out=tmp_path / "s.json",
     )
     assert list(read_json(tmp_path / "s.json")["domains"]) == ["speech"]
     arm.run(

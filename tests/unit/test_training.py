@@ -32,6 +32,8 @@ def train_warmup(settings_of, features, codebooks):
     def train(experiment, folder):
         warmup.run(
             settings_of(WarmupSettings, experiment),
+            kind="dit",
+            seed="0",
             **features["sources"],
             codebooks=codebooks,
             targets=features["targets"],

@@ -123,7 +123,7 @@ def test_adopting_is_refused_while_dvc_yaml_is_of_another_experiment(space):
 def test_every_number_can_be_followed_to_archives_and_commit(both):
     shown = both.run("agrepa", "show", "results/demo/scores/scores.csv").stdout
     assert "downloads/queen.deb  <- fetch at" in shown
-    assert "work/demo/warmup/checkpoint.safetensors  <- warmup at" in shown
+    assert "work/demo/warmup/dit/seed0/checkpoint.safetensors  <- warmup at" in shown
     table = both.run("agrepa", "show", "results/demo/tables/table2.csv", "--depth", "1").stdout
     assert "tables at" in table and "results/demo/scores/scores.csv  <- scores at" in table
     unknown = both.run("agrepa", "show", "nowhere.txt", check=False)
@@ -134,11 +134,11 @@ def test_every_number_can_be_followed_to_archives_and_commit(both):
 def test_a_local_remote_takes_the_work_and_gives_it_back(space, tmp_path):
     space.run("dvc", "remote", "add", "--local", "--default", "here", str(tmp_path / "remote"))
     space.run("dvc", "push", "--quiet")
-    wanted = (space.folder / "work/demo/warmup/checkpoint.safetensors").read_bytes()
+    wanted = (space.folder / "work/demo/warmup/dit/seed0/checkpoint.safetensors").read_bytes()
     shutil.rmtree(space.folder / "work")
     shutil.rmtree(space.folder / ".dvc" / "cache")
     space.run("dvc", "pull", "--quiet")
-    assert (space.folder / "work/demo/warmup/checkpoint.safetensors").read_bytes() == wanted
+    assert (space.folder / "work/demo/warmup/dit/seed0/checkpoint.safetensors").read_bytes() == wanted
 
 
 def test_tables_figures_and_report_come_back_from_what_git_holds(both, tmp_path):

@@ -79,8 +79,8 @@ def test_no_recording_text_source_or_unseen_speaker_is_in_two_splits(finished):
 
 
 def test_selection_is_the_top_three_of_fog_a_and_its_weights_sum_to_one(finished):
-    probe = json.loads((finished.folder / "work/demo/probes/fog_a.json").read_text())
-    selection = json.loads((finished.folder / "work/demo/selections/ag_repa.json").read_text())
+    probe = json.loads((finished.folder / "work/demo/probes/dit/seed0/fog_a.json").read_text())
+    selection = json.loads((finished.folder / "work/demo/selections/seed0/ag_repa.json").read_text())
     for domain in ("speech", "audio"):
         chosen = selection["domains"][domain]
         assert chosen["layers"] == probe["domains"][domain]["ranking"][:3]
@@ -138,7 +138,7 @@ def test_one_arms_params_re_run_that_arm_and_the_tables_only(workspace):
     output = workspace.snakemake()
     assert "rule warmup:" not in output
     assert output.count("rule train:") == 1
-    selection = json.loads((workspace.folder / "work/demo/selections/ag_repa.json").read_text())
+    selection = json.loads((workspace.folder / "work/demo/selections/seed0/ag_repa.json").read_text())
     assert len(selection["domains"]["speech"]["layers"]) == 2
     assert workspace.planned() == {}
 
@@ -170,7 +170,7 @@ def test_a_comment_or_a_docstring_re_runs_nothing(workspace):
 
 
 def test_a_failed_arm_fails_the_next_run_too_and_leaves_no_stale_table(workspace):
-    (workspace.folder / "work/demo/selections/ag_repa.json").write_text('{"domains": {}, "broken": [')
+    (workspace.folder / "work/demo/selections/seed0/ag_repa.json").write_text('{"domains": {}, "broken": [')
     failed = workspace.run("snakemake", "--cores", "2", check=False)
     assert failed.returncode != 0
     again = workspace.run("snakemake", "--cores", "2", check=False)

@@ -63,7 +63,7 @@ def test_the_commands_of_the_guide_do_what_it_says(space, root):
     assert "profile profiles/default" in said["snakemake --cores 2"], "it is what finishes a killed run"
     (jobs,) = set(re.findall(r"^total +(\d+)$", said["snakemake --cores 8 --config params=params/small.yaml"], re.M))
     assert int(jobs) > 380
-    assert "Nothing to be done" in said["snakemake --cores 2 -- work/demo/probes/fog_a.json"]
+    assert "Nothing to be done" in said["snakemake --cores 2 -- work/demo/probes/dit/seed0/fog_a.json"]
     report = (space.folder / "workflow.html").read_text()
     assert all(word in report for word in ("table2.csv", "scd_heatmap.png", "Figures", "fog_a"))
 
@@ -79,6 +79,6 @@ def test_the_commands_of_the_guide_do_what_it_says(space, root):
     assert "params: params/small.yaml" in (space.folder.parent / "agrepa-small" / "dvc.yaml").read_text()
 
     assert "Nothing to be done" in said["snakemake --workflow-profile profiles/slurm"]
-    assert "work/demo/warmup/checkpoint.safetensors  <- warmup at" in said["agrepa show results/demo/scores/scores.csv"]
+    assert "work/demo/warmup/dit/seed0/checkpoint.safetensors  <- warmup at" in said["agrepa show results/demo/scores/scores.csv"]
     assert "AG-REPA" in said["agrepa compare HEAD~1 HEAD"] or "ag_repa" in said["agrepa compare HEAD~1 HEAD"]
     assert space.planned() == {}

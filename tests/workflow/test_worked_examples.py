@@ -58,7 +58,7 @@ def test_the_new_probe_scores_every_layer_and_an_arm_can_follow_it(root, workspa
     module, entry, settings = blocks(guide, "python")
     (rule,) = blocks(guide, "snakemake")
     probe, stages = workspace.folder / "src/agrepa/probes/update_size.py", workspace.folder / "src/agrepa/pipeline/stages.py"
-    rules, place = workspace.folder / "workflow/rules/probes.smk", "work/demo/probes/update_size.json"
+    rules, place = workspace.folder / "workflow/rules/probes.smk", "work/demo/probes/dit/seed0/update_size.json"
     probe.write_text(module)
     change(stages, '    "select": Stage(', f'{entry}    "select": Stage(')
     rules.write_text(f"{rules.read_text()}\n\n{rule}")
@@ -76,9 +76,9 @@ def test_the_new_probe_scores_every_layer_and_an_arm_can_follow_it(root, workspa
     line["probes"]["update_size"]["clips"] = 3
     workspace.edit("params/demo.yaml", line | {"arms": ["base", "ag_repa", *arm]})
     workspace.edit("params/arms.yaml", arm)
-    workspace.run("snakemake", "--cores", "1", "--", "work/demo/selections/far_movers.json")
+    workspace.run("snakemake", "--cores", "1", "--", "work/demo/selections/seed0/far_movers.json")
     scores = read_json(workspace.folder / place)["domains"]
-    selection = read_json(workspace.folder / "work/demo/selections/far_movers.json")["domains"]
+    selection = read_json(workspace.folder / "work/demo/selections/seed0/far_movers.json")["domains"]
     assert all(selection[domain]["layers"] == found["ranking"][:3] for domain, found in scores.items())
 
 

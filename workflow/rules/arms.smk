@@ -1,4 +1,4 @@
-"""Phase II: every arm from the same warm-up checkpoint, with the same data order and noise."""
+"""Phase II: of each seed every arm from the same warm-up checkpoint, with the same data order and noise."""
 
 
 use rule stage as train with:
@@ -7,7 +7,11 @@ use rule stage as train with:
         **CLIPS,
         targets=TARGETS,
         features=lambda wildcards: FLOW.aligned_frames(wildcards.arm),
-        warmup=rules.warmup.output.checkpoint,
+        warmup=lambda wildcards: expand(
+            rules.warmup.output.checkpoint,
+            kind=EXPERIMENT.backbone_of[wildcards.arm],
+            seed=wildcards.seed,
+        ),
         selection=rules.select.output.out,
     output:
         checkpoint=f"{WORK}/arms/{{arm}}/seed{{seed}}/checkpoint.safetensors",

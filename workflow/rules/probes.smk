@@ -1,4 +1,4 @@
-"""The frozen warm-up model under the probes, and the layers that each arm takes from them.
+"""Each seed's frozen warm-up model under the probes, and the layers that each arm takes from them.
 
 All are checkpoints, which cannot be made with `use rule`: what follows them is planned again by what they gave (see `settled`).
 """
@@ -9,10 +9,10 @@ checkpoint fog_a:
         **CLIPS,
         warmup=rules.warmup.output.checkpoint,
     output:
-        out=f"{WORK}/probes/fog_a.json",
-        card=f"{WORK}/probes/fog_a.json.card.json",
+        out=f"{WORK}/probes/{{kind}}/seed{{seed}}/fog_a.json",
+        card=f"{WORK}/probes/{{kind}}/seed{{seed}}/fog_a.json.card.json",
     log:
-        f"{WORK}/logs/probes/fog_a.log",
+        f"{WORK}/logs/probes/fog_a.{{kind}}.seed{{seed}}.log",
     priority: 20
     conda:
         "../../environment.yml"
@@ -28,10 +28,10 @@ checkpoint lasp:
         targets=TARGETS,
         warmup=rules.warmup.output.checkpoint,
     output:
-        out=f"{WORK}/probes/lasp.json",
-        card=f"{WORK}/probes/lasp.json.card.json",
+        out=f"{WORK}/probes/{{kind}}/seed{{seed}}/lasp.json",
+        card=f"{WORK}/probes/{{kind}}/seed{{seed}}/lasp.json.card.json",
     log:
-        f"{WORK}/logs/probes/lasp.log",
+        f"{WORK}/logs/probes/lasp.{{kind}}.seed{{seed}}.log",
     conda:
         "../../environment.yml"
     params:
@@ -45,10 +45,10 @@ checkpoint gradient_norm:
         **CLIPS,
         warmup=rules.warmup.output.checkpoint,
     output:
-        out=f"{WORK}/probes/gradient_norm.json",
-        card=f"{WORK}/probes/gradient_norm.json.card.json",
+        out=f"{WORK}/probes/{{kind}}/seed{{seed}}/gradient_norm.json",
+        card=f"{WORK}/probes/{{kind}}/seed{{seed}}/gradient_norm.json.card.json",
     log:
-        f"{WORK}/logs/probes/gradient_norm.log",
+        f"{WORK}/logs/probes/gradient_norm.{{kind}}.seed{{seed}}.log",
     conda:
         "../../environment.yml"
     params:
@@ -62,10 +62,10 @@ checkpoint fog_a_trend:
         **CLIPS,
         snapshots=rules.warmup.output.snapshots,
     output:
-        out=f"{WORK}/probes/fog_a_trend.parquet",
-        card=f"{WORK}/probes/fog_a_trend.parquet.card.json",
+        out=f"{WORK}/probes/{{kind}}/seed{{seed}}/fog_a_trend.parquet",
+        card=f"{WORK}/probes/{{kind}}/seed{{seed}}/fog_a_trend.parquet.card.json",
     log:
-        f"{WORK}/logs/probes/fog_a_trend.log",
+        f"{WORK}/logs/probes/fog_a_trend.{{kind}}.seed{{seed}}.log",
     conda:
         "../../environment.yml"
     params:
@@ -78,15 +78,17 @@ checkpoint select:
     input:
         probed,
         probe=lambda wildcards: (
-            [f"{WORK}/probes/{PROBED[wildcards.arm]}.json"]
+            [
+                f"{WORK}/probes/{EXPERIMENT.backbone_of[wildcards.arm]}/seed{wildcards.seed}/{PROBED[wildcards.arm]}.json"
+            ]
             if wildcards.arm in PROBED
             else []
         ),
     output:
-        out=f"{WORK}/selections/{{arm}}.json",
-        card=f"{WORK}/selections/{{arm}}.json.card.json",
+        out=f"{WORK}/selections/seed{{seed}}/{{arm}}.json",
+        card=f"{WORK}/selections/seed{{seed}}/{{arm}}.json.card.json",
     log:
-        f"{WORK}/logs/select/{{arm}}.log",
+        f"{WORK}/logs/select/{{arm}}.seed{{seed}}.log",
     # A moment's work, for which an arm's whole training waits.
     priority: 20
     localrule: True

@@ -19,12 +19,20 @@ def arms_behind(wildcards):
     return [] if row in rows.ANCHORS else [rows.model_of(row, EXPERIMENT.control)]
 
 
+def seeds_behind(wildcards):
+    """The replications that a job's result depends on: its own, or all of them."""
+    seed = wildcards.get("seed")
+    return EXPERIMENT.seeds if seed is None else [seed]
+
+
 def probed(wildcards):
     """No file: the job is planned again once the probe behind its arms has run. See `settled`."""
     if not PLAN_WITHOUT_RUNNING:
         for arm in arms_behind(wildcards):
-            if arm in PROBED:
-                getattr(checkpoints, PROBED[arm]).get()
+            for seed in seeds_behind(wildcards) if arm in PROBED else []:
+                getattr(checkpoints, PROBED[arm]).get(
+                    kind=EXPERIMENT.backbone_of[arm], seed=seed
+                )
     return []
 
 
@@ -38,7 +46,8 @@ def settled(wildcards):
     probed(wildcards)
     if not PLAN_WITHOUT_RUNNING:
         for arm in arms_behind(wildcards):
-            checkpoints.select.get(arm=arm)
+            for seed in seeds_behind(wildcards):
+                checkpoints.select.get(arm=arm, seed=seed)
     return []
 
 
@@ -46,5 +55,6 @@ def all_settled(wildcards):
     """`settled` for jobs that also show probes which no arm follows."""
     if not PLAN_WITHOUT_RUNNING:
         for name in (*SHOWN_PROBES, "fog_a_trend"):
-            getattr(checkpoints, name).get()
+            for seed in seeds_behind(wildcards):
+                getattr(checkpoints, name).get(kind=EXPERIMENT.model.kind, seed=seed)
     return settled(wildcards)

@@ -1,13 +1,23 @@
 """What people read: tables, figures, claims and the report, from results/<experiment>/ alone."""
 
 
+# Of the backbones those of model.kind, of which the tables and figures of layers are.
+def own(pattern):
+    return expand(pattern, kind=EXPERIMENT.model.kind, seed=EXPERIMENT.seeds)
+
+
 use rule stage as collect with:
     input:
         all_settled,
-        probes=expand(f"{WORK}/probes/{{probe}}.json", probe=SHOWN_PROBES),
+        probes=expand(
+            f"{WORK}/probes/{{kind}}/seed{{seed}}/{{probe}}.json",
+            kind=EXPERIMENT.model.kind,
+            seed=EXPERIMENT.seeds,
+            probe=SHOWN_PROBES,
+        ),
         selections=every(rules.select.output.out),
-        logs=[rules.warmup.output.log, *every(rules.train.output.log)],
-        trend=rules.fog_a_trend.output.out,
+        logs=[*own(rules.warmup.output.log), *every(rules.train.output.log)],
+        trend=own(rules.fog_a_trend.output.out),
     output:
         curves=f"{RESULTS}/scores/curves.csv",
         trend_csv=f"{RESULTS}/scores/fog_a_trend.csv",

@@ -9,13 +9,13 @@ import pandas as pd
 
 from agrepa.artifacts.files import read_json, read_table, write_json
 from agrepa.errors import ArtifactError
-from agrepa.job import In, Ins, Out
+from agrepa.job import Ins, Out
 
 if TYPE_CHECKING:
     from agrepa.params.stages import CollectSettings
 
 CURVES = ["row", "seed", "step", "series", "value"]
-TREND = ["step", "domain", "layer", "score", "rank_correlation"]
+TREND = ["seed", "step", "domain", "layer", "score", "rank_correlation"]
 DIGITS = "%.6g"
 
 
@@ -29,22 +29,22 @@ def columns(path: Path, names: list[str]) -> pd.DataFrame:
     return table[names]
 
 
-def gather(files: list[Path], key: str, out: Path) -> set[str]:
-    """Copy JSON files into ``out``, each under the name that it gives itself at ``key``; returns the names.
+def gather(files: list[Path], key: str, out: Path) -> set[tuple[str, int]]:
+    """Copy JSON files to ``seed<seed>/<name>.json`` in ``out``, as each says at ``seed`` and ``key``; returns all (name, seed).
 
     Raises ArtifactError when a file names nothing, or two files the same.
     """
-    names: set[str] = set()
+    found: set[tuple[str, int]] = set()
     for file in files:
         data = read_json(file)
-        name = data.get(key)
-        if not isinstance(name, str):
-            raise ArtifactError(f"{file} has no {key!r}: run the stage that writes it again")
-        if name in names:
-            raise ArtifactError(f"{file} is a second file of {key} {name!r}: name each input once")
-        names.add(name)
-        write_json(out / f"{name}.json", data)
-    return names
+        name, seed = data.get(key), data.get("seed")
+        if not isinstance(name, str) or not isinstance(seed, int):
+            raise ArtifactError(f"{file} has no {key!r} with its 'seed': run the stage that writes it again")
+        if (name, seed) in found:
+            raise ArtifactError(f"{file} is a second file of {key} {name!r}, seed {seed}: name each input once")
+        found.add((name, seed))
+        write_json(out / f"seed{seed}" / f"{name}.json", data)
+    return found
 
 
 def write_validation(runs: pd.DataFrame, out: Path) -> None:
@@ -60,7 +60,7 @@ def run(
     probes: Ins,
     selections: Ins,
     logs: Ins,
-    trend: In,
+    trend: Ins,
     curves: Out,
     trend_csv: Out,
     probes_folder: Out,
@@ -71,13 +71,13 @@ def run(
 
     Raises ArtifactError when an arm's selection or one of its training logs is not among the inputs.
     """
+    trained = {(arm, int(seed)) for arm in p.arms for seed in p.seeds}
     gather(probes, "probe", probes_folder)
-    missing = set(p.arms) - gather(selections, "arm", selections_folder)
-    if missing:
-        raise ArtifactError(f"no selection was given for arm {sorted(missing)[0]!r}: run the stage select for it")
+    if missing := trained - gather(selections, "arm", selections_folder):
+        arm, seed = min(missing)
+        raise ArtifactError(f"no selection was given for arm {arm!r} with seed {seed}: run the stage select for it")
     runs = pd.concat([columns(path, CURVES) for path in logs], ignore_index=True)
-    untrained = {(arm, int(seed)) for arm in p.arms for seed in p.seeds} - set(zip(runs.row, runs.seed.astype(int), strict=True))
-    if untrained:
+    if untrained := trained - set(zip(runs.row, runs.seed.astype(int), strict=True)):
         arm, seed = min(untrained)
         raise ArtifactError(f"no training log was given for arm {arm!r} with seed {seed}: run the stage train for it")
     # Runs in the order of the experiment; within a run, the order of its log.
@@ -87,5 +87,5 @@ def run(
     runs = runs.loc[order]
     runs.to_csv(curves, index=False, float_format=DIGITS, lineterminator="\n")
     write_validation(runs, validation)
-    steps = columns(trend, TREND).sort_values(["domain", "layer", "step"])
+    steps = pd.concat([columns(path, TREND) for path in trend]).sort_values(["seed", "domain", "layer", "step"])
     steps.to_csv(trend_csv, index=False, float_format=DIGITS, lineterminator="\n")

@@ -192,25 +192,33 @@ def estimates(metric: str, found: dict[str, list[Measured]]) -> Estimates:
     return {row: estimate(metric, files) for row, files in found.items()}
 
 
-def scored(metric: str, found: Estimates) -> dict[str, dict[str, Any]]:
-    """Scores of a metric by row: the mean over seeds with its interval, and the paired difference to Base."""
-    base = found.get(BASE)
+def scored(metric: str, found: Estimates, bases: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Scores of a metric by row: the mean over seeds with its interval, and the paired difference to Base.
+
+    Args:
+        bases: arm -> Base on the arm's backbone; rows that are no arms are held against BASE.
+    """
     result = {}
     for row, (mine, clips) in found.items():
         own = mine.interval(positive=kind(metric) in RATIOS)
         scores: dict[str, Any] = {"value": own.value, "low": own.low, "high": own.high, "n": own.n, "unit": own.unit}
         # Anchors are not trained: their one value stands beside every seed of Base.
-        if base is not None and row != BASE and clips == base[1]:
+        base = found.get(bases.get(row, BASE))
+        if base is not None and row != bases.get(row, BASE) and clips == base[1]:
             gap = (mine - base[0]).interval()
             scores |= dict(zip(DIFFERENCES, (gap.value, gap.low, gap.high, gap.p), strict=True))
         result[row] = scores
     return result
 
 
-def paired(metric: str, found: Estimates, arms: list[str]) -> list[dict[str, str]]:
-    """Differences of a metric between every two of ``arms`` but Base, first less second: those to Base stand with the scores."""
+def paired(metric: str, found: Estimates, bases: dict[str, str]) -> list[dict[str, str]]:
+    """Differences of a metric between every two aligned arms on one backbone, first less second.
+
+    Those to Base stand with the scores.
+    """
     lines = []
-    for first, second in combinations([arm for arm in arms if arm != BASE and arm in found], 2):
+    aligned = [arm for arm in bases if arm != bases[arm] and arm in found]
+    for first, second in ((one, other) for one, other in combinations(aligned, 2) if bases[one] == bases[other]):
         (one, clips), (other, others) = found[first], found[second]
         if clips == others:
             gap = (one - other).interval()
@@ -248,8 +256,8 @@ def run(
     lines, between = [], []
     for metric, found in sorted(arranged.items()):
         estimated = estimates(metric, found)
-        between += paired(metric, estimated, list(p.arms))
-        for row, numbers in scored(metric, estimated).items():
+        between += paired(metric, estimated, p.bases)
+        for row, numbers in scored(metric, estimated, p.bases).items():
             line = {name: rounded(numbers.get(name)) for name in (*NUMBERS, "n", *DIFFERENCES)} | {"unit": numbers["unit"]}
             card = " ".join(f"{measured.path.as_posix()}.card.json" for measured in found[row])
             lines.append({"row": row, "metric": metric, **line, "seeds": str(len(found[row])), "card": card})

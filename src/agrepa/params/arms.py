@@ -40,6 +40,8 @@ class Arm(Strict):
     of ``agrepa.alignment``: targets, heads, schedules and layers.
 
     Attributes:
+        backbone: the kind of model that the arm is of; that of ``model.kind`` where it says none. Its warm-up, its probe and the
+            Base that it is compared with are those of this backbone.
         draw: which of the random sets of k layers, all of them different; the first is 0.
         ranked_by: which number of the probe ranks the layers: its score, or one of the controls that stand beside it.
         weighting: the same weight for each layer; in proportion to the score; or at each t in proportion to the score at t.
@@ -50,6 +52,7 @@ class Arm(Strict):
     layers: LayerRule | None = None
     k: Count | None = None
     draw: Whole = 0
+    backbone: Name | None = None
     ranked_by: RankedBy = "score"
     weighting: Weighting = "equal"
     target: Name = "pooled"
@@ -85,8 +88,13 @@ class Arm(Strict):
     @property
     def differs_in_layers_alone(self) -> bool:
         """Whether the arm is Eq. 12 with equal weights, so that only which layers it aligns sets it apart."""
-        keys = ("weighting", "target", "head", "schedule", "refresh")
+        keys = ("backbone", "weighting", "target", "head", "schedule", "refresh")
         return all(getattr(self, key) == type(self).model_fields[key].default for key in keys)
+
+    def same_but_backbone(self, other: Arm) -> bool:
+        """Whether only the backbone sets two rows apart, beside their labels."""
+        aside = {"label", "paper", "backbone"}
+        return self.model_dump(exclude=aside) == other.model_dump(exclude=aside)
 
     @property
     def looks_deeper(self) -> bool:

@@ -40,7 +40,7 @@ def unknown_kinds(p: Experiment, package: Path) -> Iterator[Slip]:
     named: list[tuple[str, str, list[tuple[Key, str]]]] = [
         ("corpora", "clips", [(("corpora", "sources", name, "kind"), source.kind) for name, source in sources]),
         ("encoders", "load", [(("encoders", name, "kind"), encoder.kind) for name, encoder in encoders]),
-        ("model", "build", [(("model", "kind"), p.model.kind)]),
+        ("model", "build", [*backbones(p)]),
         ("audio/vocoders", "load", [(("evaluation", "vocoder", "kind"), p.evaluation.vocoder.kind)]),
         ("probes", "run", [(("probes", name), name) for name in p.probes.grids()]),
     ]
@@ -55,14 +55,20 @@ def unknown_kinds(p: Experiment, package: Path) -> Iterator[Slip]:
                 yield Slip(where, f"there is no such kind: agrepa/{folder} has {', '.join(there) or 'none'}", kind)
 
 
+def backbones(p: Experiment) -> Iterator[tuple[Key, str]]:
+    """Where a kind of model is named, and which."""
+    yield ("model", "kind"), p.model.kind
+    yield from ((("rows", name, "backbone"), arm.backbone) for name, arm in p.rows.items() if arm.backbone)
+
+
 def too_small_models(p: Experiment, package: Path) -> Iterator[Slip]:
-    """Sizes that the backbone cannot do with. One that needs more than the schema asks of all states so in LEAST."""
-    kind = p.model.kind
-    if kind not in kinds("model", "build", package):
-        return
-    for key, least in (stated("model", kind, "LEAST", package) or {}).items():
-        if (found := attrgetter(key)(p.model)) < least:
-            yield Slip(("model", *key.split(".")), f"a model of kind {kind} needs {least} at least: raise it", found)
+    """Sizes that a backbone cannot do with. One that needs more than the schema asks of all states so in LEAST."""
+    known = kinds("model", "build", package)
+    used = [p.model.kind, *(arm.backbone for name, arm in p.rows.items() if name in p.arms and arm.backbone)]
+    for kind in dict.fromkeys(kind for kind in used if kind in known):
+        for key, least in (stated("model", kind, "LEAST", package) or {}).items():
+            if (found := attrgetter(key)(p.model)) < least:
+                yield Slip(("model", *key.split(".")), f"a model of kind {kind} needs {least} at least: raise it", found)
 
 
 def wrong_sources(p: Experiment, package: Path) -> Iterator[Slip]:
@@ -101,8 +107,15 @@ def wrong_arms(p: Experiment) -> Iterator[Slip]:
     for i, arm in enumerate(p.arms):
         if arm not in p.rows:
             yield Slip(("arms", i), f"is not in arms.yaml, which has: {', '.join(p.rows)}", arm)
-    if "base" not in p.arms or ("base" in p.rows and p.rows["base"].strategy != "none"):
-        yield Slip(("arms",), "must have 'base' with strategy none: every difference is taken to it", p.arms)
+    if "base" not in p.arms or ("base" in p.rows and (p.rows["base"].strategy != "none" or p.rows["base"].backbone)):
+        yield Slip(("arms",), "must have 'base' with strategy none, on model.kind: every difference is taken to it", p.arms)
+    for name in [arm for arm in p.arms if arm in p.rows and p.rows[arm].backbone]:
+        kind = p.rows[name].backbone
+        if not any(arm in p.rows and p.rows[arm].backbone == kind and p.rows[arm].strategy == "none" for arm in p.arms):
+            message = (
+                f"arm {name!r} is compared with an arm on {kind} with strategy none, and the experiment has none: add one to arms"
+            )
+            yield Slip(("rows", name, "backbone"), message, kind)
     if p.control not in p.arms:
         yield Slip(("control",), "must be one of the arms: its model is the one that gets foreign tokens", p.control)
     depth = p.model.depth

@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from agrepa.errors import ParamsError
+from agrepa.evaluation.rows import CONTROLS
 from agrepa.params import checks
 from agrepa.params.archives import Archive
 from agrepa.params.arms import Arm
@@ -81,6 +82,23 @@ class Experiment(Strict):
         """Kind of model -> the paper's backbone that it stands for: its module states it as PAPER."""
         found = {kind: stated("model", kind, "PAPER") for kind in kinds("model", "build")}
         return {kind: name for kind, name in found.items() if name}
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """Kind -> the model of that kind, for each backbone that a row of arms.yaml is of."""
+        return {kind: self.model.model_copy(update={"kind": kind}) for kind in {self.model.kind, *self.backbone_of.values()}}
+
+    @property
+    def backbone_of(self) -> dict[str, str]:
+        """Row of arms.yaml, or a row that a model makes beside them -> the kind of its backbone."""
+        found = {name: arm.backbone or self.model.kind for name, arm in self.rows.items()}
+        return found | dict.fromkeys(CONTROLS, found[self.control])
+
+    @property
+    def bases(self) -> dict[str, str]:
+        """Arm -> the arm without alignment on the same backbone, which its differences are taken to."""
+        plain = {self.backbone_of[arm]: arm for arm in reversed(self.arms) if self.rows[arm].strategy == "none"}
+        return {arm: plain[self.backbone_of[arm]] for arm in self.arms}
 
     @property
     def refreshes(self) -> dict[str, tuple[str, str] | None]:

@@ -89,7 +89,7 @@ class ModelSettings(Settings):
     """Of every stage that runs the velocity network."""
 
     seed: int
-    model: Model
+    model: Model = key("models.{kind}")
     flow: Flow
     training: Training
     mel: Mel
@@ -103,6 +103,7 @@ class WarmupSettings(ModelSettings):
 
 
 class ArmSettings(WarmupSettings):
+    model: Model = key("models.{backbone_of.{arm}}")
     target: str = key("rows.{arm}.target")
     head: str = key("rows.{arm}.head")
     schedule: str = key("rows.{arm}.schedule")
@@ -141,11 +142,11 @@ class SelectSettings(Settings):
     looks_deeper: bool = key("rows.{arm}.looks_deeper")
     weighting: Weighting = key("rows.{arm}.weighting")
     depth: int = key("model.depth")
-    seed: int
     domains: Domains
 
 
 class SynthesizeSettings(ModelSettings):
+    model: Model = key("models.{backbone_of.{row}}")
     vocoder: Vocoder = key("evaluation.vocoder")
     sampling: Sampling = key("evaluation.sampling")
     prompt: Prompt | None = key("evaluation.prompt")
@@ -201,6 +202,7 @@ class FadSettings(Settings):
 
 class ScoresSettings(Settings):
     arms: list[str]
+    bases: dict[str, str]
     seeds: list[int]
     control: str
 
@@ -220,8 +222,8 @@ class ListeningSettings(Settings):
 
 class TablesSettings(Settings):
     rows: dict[str, Arm]
-    kind: str = key("model.kind")
     backbones: dict[str, str]
+    backbone_of: dict[str, str]
     depth: int = key("model.depth")
     probes: Probes
     training: Training

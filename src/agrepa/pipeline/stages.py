@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from agrepa.params import stages as settings
 from agrepa.params.stages import Settings
 
-BACKBONE = "agrepa.model.{model.kind}"
+BACKBONE = "agrepa.model.{kind}"
+BACKBONE_OF_ARM, BACKBONE_OF_ROW = (f"agrepa.model.{{backbone_of.{{{wildcard}}}}}" for wildcard in ("arm", "row"))
 CORPORA = "agrepa.corpora.{corpora.sources.*.kind}"
 VOCODER = "agrepa.audio.vocoders.{evaluation.vocoder.kind}"
 SUPERVISION = (
@@ -59,9 +60,9 @@ STAGES = {
     "lasp": Stage("agrepa.probes.lasp:run", settings.LaspSettings, "arms", (BACKBONE,)),
     "gradient_norm": Stage("agrepa.probes.gradient_norm:run", settings.GradientNormSettings, "arms", (BACKBONE,)),
     "select": Stage("agrepa.selection:run", settings.SelectSettings),
-    "train": Stage("agrepa.training.arm:run", settings.ArmSettings, "arms", (BACKBONE,), SUPERVISION),
+    "train": Stage("agrepa.training.arm:run", settings.ArmSettings, "arms", (BACKBONE_OF_ARM,), SUPERVISION),
     "anchor": Stage("agrepa.evaluation.anchors:run", settings.AnchorSettings, "evaluation", (VOCODER,)),
-    "synthesize": Stage("agrepa.evaluation.synthesis:run", settings.SynthesizeSettings, "evaluation", (BACKBONE, VOCODER)),
+    "synthesize": Stage("agrepa.evaluation.synthesis:run", settings.SynthesizeSettings, "evaluation", (BACKBONE_OF_ROW, VOCODER)),
     "wer": Stage("agrepa.evaluation.wer:run", settings.WerSettings, "evaluation"),
     "mos": Stage("agrepa.evaluation.mos:run", settings.MosSettings, "evaluation"),
     "units": Stage(

@@ -27,6 +27,7 @@ class Workflow:
 
     Attributes:
         streams: token streams that the configuration has.
+        kinds: of the backbones that arms are of; the experiment's own is the first.
         encoders: those that anything refers to, in the order of the params.
         evaluated: (row, seed) of everything that is evaluated.
     """
@@ -39,6 +40,7 @@ class Workflow:
         self.embeddings = list(experiment.evaluation.frechet.embeddings)
         used = {*self.stream_encoders, *self.teacher_encoders, *self.embeddings}
         self.encoders = [name for name in experiment.encoders if name in used]
+        self.kinds = _distinct([experiment.model.kind, *(experiment.backbone_of[arm] for arm in experiment.arms)])
         self.shards = [str(shard) for shard in range(experiment.shards)]
         self.evaluated = [(row, str(s)) for row, s in rows.evaluated(experiment.arms, experiment.seeds, experiment.seed)]
 
@@ -132,6 +134,7 @@ class Workflow:
             "stream": self.streams,
             "arm": list(self.experiment.arms),
             "seed": [str(seed) for seed in self.experiment.seeds],
+            "kind": self.kinds,
             "store": self.stores,
         }
         if "row" in names:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agrepa.data.dataset import Dataset
-from agrepa.job import In, Out
+from agrepa.job import In, Out, Wildcard
 from agrepa.model.ablation import fog_a
 from agrepa.probes.controls import compare, mean_of_frames, update_size
 from agrepa.probes.measurement import Place, Scores, frozen, measure, write
@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from agrepa.params.stages import FogASettings
 
 
-def run(p: FogASettings, *, warmup: In, manifest: In, statistics: In, mel: In, tokens: In, out: Out) -> None:
+def run(
+    p: FogASettings,
+    *,
+    kind: Wildcard,
+    seed: Wildcard,
+    warmup: In,
+    manifest: In,
+    statistics: In,
+    mel: In,
+    tokens: In,
+    out: Out,
+) -> None:
     """FoG-A of the frozen warm-up checkpoint: how much the velocity changes without a layer; controls at ``control_times``."""
     dataset = Dataset(p, manifest=manifest, statistics=statistics, mel=mel, tokens=tokens)
     backbone, probe = frozen(p, warmup), p.probe
@@ -44,4 +55,4 @@ def run(p: FogASettings, *, warmup: In, manifest: In, statistics: In, mel: In, t
         more[domain] = {"controls": compare(same, probe.control_times, p.bootstrap, p.seed)}
     over = {"velocity": "", "network": ", over the network's own part of it"}[probe.denominator]
     definition = f"relative change of the velocity, {probe.norm} norm{over}"
-    write(out, "fog_a", definition, probe.times, scores, p.bootstrap, p.seed, more)
+    write(out, "fog_a", definition, int(seed), probe.times, scores, p.bootstrap, p.seed, more)

@@ -10,7 +10,7 @@ import pandas as pd
 from agrepa.artifacts.files import load_tensors, write_table
 from agrepa.data.dataset import Dataset
 from agrepa.device import device
-from agrepa.job import In, Out
+from agrepa.job import In, Out, Wildcard
 from agrepa.model.ablation import fog_a
 from agrepa.model.backbone import build
 from agrepa.probes.measurement import Place, measure, rank_correlation
@@ -41,8 +41,19 @@ def table(measured: dict[int, dict[str, np.ndarray]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["step", "domain", "layer", "score", "rank_correlation"])
 
 
-def run(p: FogATrendSettings, *, snapshots: In, manifest: In, statistics: In, mel: In, tokens: In, out: Out) -> None:
-    """FoG-A of every warm-up snapshot on ``trend_clips`` clips a domain: rows (step, domain, layer, score, rank_correlation)."""
+def run(
+    p: FogATrendSettings,
+    *,
+    kind: Wildcard,
+    seed: Wildcard,
+    snapshots: In,
+    manifest: In,
+    statistics: In,
+    mel: In,
+    tokens: In,
+    out: Out,
+) -> None:
+    """FoG-A of every warm-up snapshot on ``trend_clips`` clips a domain: (step, domain, layer, score, rank_correlation, seed)."""
     dataset = Dataset(p, manifest=manifest, statistics=statistics, mel=mel, tokens=tokens)
     backbone = (
         build(p.model, p.mel.bands, vocabularies(p.tokens, p.domains), noise_scale=p.flow.noise_scale)
@@ -59,4 +70,4 @@ def run(p: FogATrendSettings, *, snapshots: In, manifest: In, statistics: In, me
         backbone.load_state_dict(load_tensors(path))
         found = measure(p, dataset, p.probe.trend_clips, p.probe.trend_times, "FoG-A", score)
         measured[int(path.stem)] = {domain: scores.values.mean((1, 2)) for domain, scores in found.items()}
-    write_table(out, table(measured))
+    write_table(out, table(measured).assign(seed=int(seed)))

@@ -9,7 +9,7 @@ import torch
 from agrepa.data.dataset import Dataset
 from agrepa.flow.loss import flow_matching_loss
 from agrepa.flow.path import velocity
-from agrepa.job import In, Out
+from agrepa.job import In, Out, Wildcard
 from agrepa.probes.measurement import Place, frozen, measure, write
 
 if TYPE_CHECKING:
@@ -35,11 +35,22 @@ def gradient_norm(backbone: Backbone, place: Place) -> Tensor:
     return torch.stack(columns, 1)
 
 
-def run(p: GradientNormSettings, *, warmup: In, manifest: In, statistics: In, mel: In, tokens: In, out: Out) -> None:
+def run(
+    p: GradientNormSettings,
+    *,
+    kind: Wildcard,
+    seed: Wildcard,
+    warmup: In,
+    manifest: In,
+    statistics: In,
+    mel: In,
+    tokens: In,
+    out: Out,
+) -> None:
     """Gradient norm of every layer of the frozen warm-up checkpoint."""
     dataset = Dataset(p, manifest=manifest, statistics=statistics, mel=mel, tokens=tokens)
     backbone, probe = frozen(p, warmup), p.probe
 
     scores = measure(p, dataset, probe.clips, probe.times, "gradient norm", lambda place: gradient_norm(backbone, place))
     definition = "L2 norm of the flow-matching gradient over a block's parameters"
-    write(out, "gradient_norm", definition, probe.times, scores, p.bootstrap, p.seed)
+    write(out, "gradient_norm", definition, int(seed), probe.times, scores, p.bootstrap, p.seed)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from agrepa.alignment.bit_c import BiTC
 from agrepa.data.dataset import Dataset
 from agrepa.device import device
-from agrepa.job import In, Ins, Out
+from agrepa.job import In, Ins, Out, Wildcard
 from agrepa.model.backbone import pool
 from agrepa.probes.measurement import TOP, Place, Scores, frozen, measure, percentiles, resamples, write
 from agrepa.training.checkpoint import load_average
@@ -63,7 +63,19 @@ def floors(scores: Scores, shuffled: Scores, constant: np.ndarray, samples: int,
     }
 
 
-def run(p: LaspSettings, *, warmup: In, manifest: In, statistics: In, mel: In, tokens: In, targets: Ins, out: Out) -> None:
+def run(
+    p: LaspSettings,
+    *,
+    kind: Wildcard,
+    seed: Wildcard,
+    warmup: In,
+    manifest: In,
+    statistics: In,
+    mel: In,
+    tokens: In,
+    targets: Ins,
+    out: Out,
+) -> None:
     """LASP of the frozen warm-up checkpoint: Cos-SEM on speech clips, Cos-EVT on audio clips."""
     dataset = Dataset(p, manifest=manifest, statistics=statistics, mel=mel, tokens=tokens, teachers=p.teachers, targets=targets)
     backbone, probe = frozen(p, warmup), p.probe
@@ -95,4 +107,4 @@ def run(p: LaspSettings, *, warmup: In, manifest: In, statistics: In, mel: In, t
         for domain in dataset.domains
     }
     definition = "cosine of the projected layer and the teacher, frozen BiT-C projection"
-    write(out, "lasp", definition, probe.times, scores, p.bootstrap, p.seed, more)
+    write(out, "lasp", definition, int(seed), probe.times, scores, p.bootstrap, p.seed, more)

@@ -139,12 +139,18 @@ def write(
     out: Path,
     probe: str,
     definition: str,
+    replication: int,
     times: list[float],
     scores: dict[str, Scores],
     samples: int,
     seed: int,
     more: dict[str, dict[str, Any]] | None = None,
 ) -> None:
-    """The artifact of a probe: what it measures, and the summary of each domain, with ``more`` of each."""
+    """The artifact of a probe: what it measures, and the summary of each domain, with ``more`` of each.
+
+    Args:
+        replication: the seed of the warm-up that was probed.
+        seed: of the bootstrap over clips.
+    """
     domains = {domain: summarise(found, times, samples, seed) | (more or {}).get(domain, {}) for domain, found in scores.items()}
-    write_json(out, {"probe": probe, "definition": definition, "domains": domains})
+    write_json(out, {"probe": probe, "seed": replication, "definition": definition, "domains": domains})

@@ -35,7 +35,8 @@ def _layers(p: TablesSettings) -> str:
     return (
         f"Layers count from 1 of {p.depth} (paper: of {DEPTH}); token configuration {p.tokens.config}, here and in the "
         f"paper's values{second_streams(p)}. Cos-SEM and Cos-EVT: LASP against the semantic and the acoustic teacher. FoG-A: "
-        "relative change of the velocity when the layer is skipped. Brackets: 95 % bootstrap interval over clips; n: clips. "
+        "relative change of the velocity when the layer is skipped. Brackets: 95 % bootstrap interval over clips, of several "
+        "seeds Student's t over their warm-ups; n: clips. "
         "Floors of LASP: the cosine of the mean teacher vector of training with each clip's, and LASP against another clip's "
         f"teacher vector; teachers' vectors {teachers}. "
         "Size of the update: norm of what the layer adds over that of what it adds to. Mean-ablation: relative change of the "

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from agrepa.artifacts.files import read_json
 from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
 from agrepa.evaluation import rows as table_rows
+from agrepa.reporting.probed import Probe, pooled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,34 +26,6 @@ SCORE_NUMBERS = [
 ]
 PAIR_NUMBERS = ["difference", "low", "high", "p", "n"]
 SCORE_COLUMNS = ["row", "metric", *SCORE_NUMBERS, "unit", "card"]
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One probe on one domain. Layers are counted from 1 and ``L`` of them were probed.
-
-    Attributes:
-        layers: ``[L]``; times: ``[T]`` points on the flow; score, low, high: ``[L]``; by_time: ``[L, T]``;
-        ranking: the layers, best first; stability: ``[L]`` share of bootstrap samples with the layer among the top 3.
-        floors: of LASP, what a layer that knows nothing would score, and whether the ranking clears that.
-        controls: of FoG-A, what it is held against, and the rank correlations with it.
-    """
-
-    layers: list[int]
-    times: list[float]
-    score: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    by_time: np.ndarray
-    clips: int
-    ranking: list[int]
-    stability: np.ndarray
-    floors: dict[str, Any] = field(default_factory=dict)
-    controls: dict[str, Any] = field(default_factory=dict)
-
-    def at(self, layer: int) -> int:
-        """Position of a layer in the arrays."""
-        return self.layers.index(layer)
 
 
 def read_csv(path: Path, columns: list[str], numbers: list[str]) -> pd.DataFrame:
@@ -100,12 +72,32 @@ def read_pairs(path: Path) -> pd.DataFrame:
     return read_csv(path, ["first", "second", "metric", *PAIR_NUMBERS], PAIR_NUMBERS)
 
 
-def read_probe(folder: Path, probe: str) -> dict[str, Probe]:
-    """``<probe>.json`` of the folder of probes, by domain; one of which the experiment has no clips is not there.
+def replications(folder: Path, name: str, stage: str) -> dict[int, Path]:
+    """Seed -> ``seed<seed>/<name>.json`` of a collected folder, in the order of the seeds.
 
-    Raises ArtifactError when the file is missing or its arrays do not fit each other.
+    Raises ArtifactError when there is none, or a replication lacks it.
     """
-    path = folder / f"{probe}.json"
+    seeds = sorted(int(place.name.removeprefix("seed")) for place in folder.glob("seed*"))
+    found = {seed: folder / f"seed{seed}" / f"{name}.json" for seed in seeds}
+    for path in found.values() or [folder / "seed0" / f"{name}.json"]:
+        if not path.exists():
+            raise ArtifactError(f"{path} is missing: run the stage {stage}")
+    return found
+
+
+def read_probe(folder: Path, probe: str) -> dict[str, Probe]:
+    """A probe of the folder of probes, by domain, over all replications; a domain without clips is not there.
+
+    Raises ArtifactError when a file is missing, its arrays do not fit each other, or replications do not.
+    """
+    found = [_read_probe(path, probe) for path in replications(folder, probe, probe).values()]
+    domains = list(found[0])
+    if any(list(one) != domains for one in found):
+        raise ArtifactError(f"{folder}: the replications of {probe} have other domains: run the stage {probe} again")
+    return {domain: pooled([one[domain] for one in found]) for domain in domains}
+
+
+def _read_probe(path: Path, probe: str) -> dict[str, Probe]:
     data = read_json(path)
     result = {}
     domains = [domain for domain in DOMAINS if domain in data.get("domains", {})]
@@ -115,9 +107,18 @@ def read_probe(folder: Path, probe: str) -> dict[str, Probe]:
             arrays = {key: np.asarray(found[key], float) for key in ("score", "low", "high", "by_time")}
             stability = np.asarray(found["top_k_stability"], float)
             result[domain] = Probe(
-                list(found["layers"]), list(found["times"]), **arrays, clips=int(found["clips"]), ranking=list(found["ranking"]),
-                stability=stability, floors=found.get("floors", {}), controls=found.get("controls", {}),
-            )  # fmt: skip
+                layers=list(found["layers"]),
+                times=list(found["times"]),
+                score=arrays["score"],
+                low=arrays["low"],
+                high=arrays["high"],
+                by_time=arrays["by_time"],
+                clips=int(found["clips"]),
+                ranking=list(found["ranking"]),
+                stability=stability,
+                floors=found.get("floors", {}),
+                controls=found.get("controls", {}),
+            )
         except KeyError as error:
             raise ArtifactError(f"{path} lacks {error} for {domain}: run the stage {probe} again") from None
         depth = len(result[domain].layers)
@@ -128,11 +129,11 @@ def read_probe(folder: Path, probe: str) -> dict[str, Probe]:
 
 
 def read_trend(path: Path, domains: Iterable[str]) -> pd.DataFrame:
-    """``fog_a_trend.csv``: step, domain, layer, score, rank correlation with the snapshot before (NaN where there is none).
+    """``fog_a_trend.csv``: seed, step, domain, layer, score, rank correlation with the snapshot before (NaN: there is none).
 
     Raises ArtifactError as ``read_csv`` does, and when it has nothing of one of ``domains``.
     """
-    numbers = ["step", "layer", "score", "rank_correlation"]
+    numbers = ["seed", "step", "layer", "score", "rank_correlation"]
     table = read_csv(path, ["domain", *numbers], numbers)
     for domain in domains:
         if domain not in set(table["domain"]):
@@ -146,28 +147,34 @@ def read_curves(path: Path) -> pd.DataFrame:
 
 
 def settling(trend: pd.DataFrame, domain: str, settled: float) -> str:
-    """Whether the order of the layers had settled at the end of the warm-up: the last two snapshots agree to ``settled``."""
+    """Whether the order of the layers had settled at the end of the warm-up: the last two snapshots agree to ``settled``.
+
+    Of several replications, that of the least agreement counts.
+    """
     mine = trend[trend["domain"] == domain].sort_values("step")
     steps = sorted(mine["step"].unique())
-    last = float(mine["rank_correlation"].iloc[-1])
+    ends = mine.groupby("seed")["rank_correlation"].last()
+    last = float(ends.min(skipna=False))
     if np.isnan(last):
         return "unknown, the last two snapshots have no rank correlation"
     verdict = "settled" if last >= settled else "not settled"
-    return f"{verdict}, rank correlation {last:.2f} of steps {steps[-2]:.0f} and {steps[-1]:.0f}"
+    least = f", the least of {len(ends)} seeds" if len(ends) > 1 else ""
+    return f"{verdict}, rank correlation {last:.2f} of steps {steps[-2]:.0f} and {steps[-1]:.0f}{least}"
 
 
-def read_selections(folder: Path) -> dict[str, dict[str, Any]]:
-    """``<arm>.json`` of the folder of selections by arm, in the order of their names; ArtifactError when there is none."""
-    files = sorted(folder.glob("*.json"))
-    if not files:
+def read_selections(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """An arm's selection of each replication, by arm in the order of their names; ArtifactError when there is none."""
+    names = sorted({file.stem for file in folder.glob("seed*/*.json")})
+    if not names:
         raise ArtifactError(f"{folder} holds no selection: run the stage select of every arm")
-    return {file.stem: read_json(file) for file in files}
+    return {name: [read_json(path) for path in replications(folder, name, "select").values()] for name in names}
 
 
-def selected(selection: Mapping[str, Any], domain: str) -> tuple[list[int], list[float]]:
-    """Layers and weights of one domain; both are empty where the domain aligns nothing."""
-    part = selection["domains"].get(domain) or {"layers": [], "weights": []}
-    return list(part["layers"]), list(part["weights"])
+def selected(selections: Sequence[Mapping[str, Any]], domain: str) -> list[tuple[list[int], list[float]]]:
+    """The different (layers, weights) that the replications have in one domain; empty where it aligns nothing."""
+    found = [selection["domains"].get(domain) or {"layers": [], "weights": []} for selection in selections]
+    pairs = [(list(part["layers"]), list(part["weights"])) for part in found if part["layers"]]
+    return [pair for i, pair in enumerate(pairs) if pair not in pairs[:i]]
 
 
 def labels(rows: Mapping[str, Arm], present: list[str]) -> dict[str, str]:

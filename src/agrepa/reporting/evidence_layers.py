@@ -17,7 +17,7 @@ from agrepa.reporting.table_scd import NAMES, TOP
 if TYPE_CHECKING:
     import pandas as pd
 
-    from agrepa.reporting.collected import Probe
+    from agrepa.reporting.probed import Probe
 
 OVERLAP = 0.5  # Jaccard's, of the best three: two of three stay, as between the paper's snapshots
 Probes = dict[str, "Probe"]
@@ -75,7 +75,8 @@ def stability(trend: pd.DataFrame, depth: int, settled: float) -> list[Evidence]
     last = frame["step"].max()
     lines = []
     for domain in (domain for domain in DOMAINS if frame[f"jaccard_{domain}"].notna().any()):
-        correlation = float(frame[f"rank_correlation_{domain}"].iloc[-1])
+        # Of several seeds, the one whose order changed most.
+        correlation = float(frame[frame["step"] == last][f"rank_correlation_{domain}"].min())
         low, high, _ = over_layers(correlation, depth)
         lines.append(
             Evidence(

@@ -42,12 +42,13 @@ def run(p: FiguresSettings, *, scores: In, probes: In, selections: In, curves: I
     arms = {row: label for row, label in names.items() if row in p.rows}
     followers = [arm for arm in arms if p.rows[arm].strategy == "fog_a" and p.rows[arm].ranked_by == "score"]
     by_fog_a = next((arm for arm in followers if arm in chosen), None)
-    marked = {domain: selected(chosen[by_fog_a], domain)[0] if by_fog_a else [] for domain in DOMAINS}
+    marked = {domain: selected(chosen[by_fog_a], domain) if by_fog_a else [] for domain in DOMAINS}
+    layers = {domain: sorted({layer for layers, _ in found for layer in layers}) for domain, found in marked.items()}
     shown = labels(p.rows, sorted({row for clip in clips for row in clip.mels}))
     out.mkdir()
     figures_scd.heat_maps(fog_a, lasp, note, out / "scd_heatmap.png")
     figures_scd.store_against_contribute(fog_a, lasp, note, out / "store_vs_contribute.png")
-    figures_scd.importance(fog_a, marked, note, out / "layer_importance.png")
+    figures_scd.importance(fog_a, layers, note, out / "layer_importance.png")
     figures_scd.trend(read_trend(trend, fog_a), list(fog_a), p.settled, note, out / "fog_a_trend.png")
     figures_curves.loss_curves(curves, arms, list(fog_a), note, out / "loss_curves.png")
     figures_listening.spectrograms(clips, shown, note, out / "spectrograms.png")

@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import spearmanr
 
-from agrepa.reporting.collected import Probe, settling
+from agrepa.reporting.collected import settling
+from agrepa.reporting.probed import Probe
 from agrepa.reporting.style import DOMAIN_COLOURS, DOMAIN_NAMES, GREY, SEQUENTIAL, drawing, layer_ticks, whiskers
 
 TOP = 3
@@ -65,7 +66,7 @@ def store_against_contribute(fog_a: dict[str, Probe], lasp: dict[str, Probe], no
 
 
 def importance(fog_a: dict[str, Probe], marked: dict[str, list[int]], note: str, path: Path) -> None:
-    """FoG-A of every layer as bars with intervals; the layers that the FoG-A arm aligns are hatched and named."""
+    """FoG-A of every layer as bars with intervals; the layers that the FoG-A arm aligns, in any seed, are hatched and named."""
     with drawing(path, "FoG-A of every layer, and the layers that it selects", note, (8, 5.6)) as figure:
         for axis, domain in zip(figure.subplots(len(fog_a), 1, sharex=True, squeeze=False).flat, fog_a, strict=True):
             found, chosen = fog_a[domain], marked[domain]

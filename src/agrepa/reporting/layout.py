@@ -90,8 +90,8 @@ def printed(value: float) -> str:
 
 
 def listed(text: str) -> str:
-    """A cell of space-separated items (layers, weights, seeds) with commas, or ``-``."""
-    return ", ".join(text.split()) or EMPTY
+    """A cell of space-separated items (layers, weights) with commas, or ``-``; those of several replications, " / " between."""
+    return " / ".join(", ".join(part.split()) for part in text.split("/")) or EMPTY
 
 
 def count(value: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,13 @@ from agrepa.errors import ArtifactError
 from agrepa.evaluation.rows import ANCHORS, CONTROLS
 from agrepa.job import In, Out
 from agrepa.reporting import answer, claims_page, dag, table_cost
-from agrepa.reporting.collected import labels, read_scores, read_selections, selected
+from agrepa.reporting.collected import labels, read_scores, read_selections
 from agrepa.reporting.figures import FIGURES
 from agrepa.reporting.figures_listening import image
 from agrepa.reporting.kept_clips import Clip, read_clips
+from agrepa.reporting.layout import listed
 from agrepa.reporting.metrics import metrics
-from agrepa.reporting.table_scores import differences, provenance, shown
+from agrepa.reporting.table_scores import aligned, differences, provenance, shown
 from agrepa.reporting.tables import NAMES as TABLES
 from agrepa.reporting.tables import read_frame, read_page
 
@@ -131,19 +133,19 @@ def players(clip: Clip, rows: Mapping[str, str]) -> dict[str, Any]:
     return {"name": clip.name, "domain": clip.domain, "words": clip.words, "seconds": clip.seconds, "rows": lines}
 
 
-def chosen(rows: Mapping[str, Arm], selections: Mapping[str, Any]) -> list[dict[str, str]]:
+def chosen(rows: Mapping[str, Arm], selections: dict[str, Any]) -> list[dict[str, str]]:
     """What every arm aligns, one line an (arm, domain), in the order of the tables."""
     lines = []
     for arm in (name for name in rows if name in selections):
         for domain in DOMAINS:
-            layers, weights = selected(selections[arm], domain)
+            layers, weights = aligned(rows, selections, arm, domain)
             lines.append(
                 {
                     "arm": rows[arm].label,
                     "strategy": rows[arm].strategy,
                     "domain": domain,
-                    "layers": ", ".join(f"L{layer}" for layer in layers) or "none",
-                    "weights": ", ".join(f"{weight:.3f}" for weight in weights) or "-",
+                    "layers": re.sub(r"(\d+)", r"L\1", listed(layers)) if layers else "none",
+                    "weights": listed(weights),
                 }
             )
     return lines

@@ -47,9 +47,7 @@ def compute(
         method = rows[row].paper.get("table3")
         line: dict[str, Any] = {"method": label, "strategy": rows[row].strategy}
         for domain in DOMAINS:
-            layers, weights = aligned(rows, selections, row, domain)
-            line[f"layers_{domain}"] = " ".join(map(str, layers))
-            line[f"weights_{domain}"] = " ".join(f"{weight:.3f}" for weight in weights)
+            line[f"layers_{domain}"], line[f"weights_{domain}"] = aligned(rows, selections, row, domain)
         for metric in fads:
             line |= cell(cells, row, metric.name)
         for domain in DOMAINS:

@@ -13,8 +13,8 @@ from agrepa.reporting.layout import EMPTY, NOT_RUN, Grid, count, interval, numbe
 from agrepa.reporting.paper import DEPTH
 
 if TYPE_CHECKING:
-    from agrepa.reporting.collected import Probe
     from agrepa.reporting.paper import Paper
+    from agrepa.reporting.probed import Probe
 
 MEASURES = (
     ("Cos-SEM", "lasp", "speech"),

@@ -33,8 +33,8 @@ def shown(rows: Mapping[str, Arm], scores: pd.DataFrame) -> dict[str, str]:
 
 
 def belongs(arm: Arm) -> bool:
-    """Whether Table 2 shows an arm: all but those that the paper has in Table 3 and not here."""
-    return "table2" in arm.paper or "table3" not in arm.paper
+    """Whether Table 2 shows an arm: all but those that the paper has in Table 3 and not here, and those on another backbone."""
+    return "table2" in arm.paper or ("table3" not in arm.paper and arm.backbone is None)
 
 
 def compute(
@@ -51,7 +51,7 @@ def compute(
             if metric.paper:
                 line[f"paper_{metric.paper}"] = None if method is None else paper.value("table2", method, metric.paper)
         for domain in DOMAINS:
-            line[f"layers_{domain}"] = " ".join(map(str, aligned(rows, selections, row, domain)[0]))
+            line[f"layers_{domain}"] = aligned(rows, selections, row, domain)[0]
         line["seeds"] = scores[scores["row"] == row]["seeds"].min()
         lines.append(line)
     return pd.DataFrame(lines)
@@ -64,16 +64,20 @@ def cell(cells: pd.DataFrame, row: str, metric: str) -> dict[str, float | str | 
     return {name: (cells.loc[(row, metric), column] if known else None) for column, name in names.items()}
 
 
-def aligned(rows: Mapping[str, Arm], selections: dict[str, Any], row: str, domain: str) -> tuple[list[int], list[float]]:
-    """Layers and weights that an arm aligned; none for anchors, control and strategy none.
+def aligned(rows: Mapping[str, Arm], selections: dict[str, Any], row: str, domain: str) -> tuple[str, str]:
+    """Layers and weights that an arm aligned, as text; both are empty for anchors, control and strategy none.
+
+    Where replications differ each has its own, with " / " between.
 
     Raises ArtifactError when the selection of an arm that aligns is missing.
     """
     if row not in rows or rows[row].strategy == "none":
-        return [], []
+        return "", ""
     if row not in selections:
-        raise ArtifactError(f"selections/{row}.json is missing beside the scores of {row!r}: run the stage select for it")
-    return selected(selections[row], domain)
+        raise ArtifactError(f"selections/seed*/{row}.json is missing beside the scores of {row!r}: run the stage select for it")
+    found = selected(selections[row], domain)
+    layers = dict.fromkeys(" ".join(map(str, layers)) for layers, _ in found)
+    return " / ".join(layers), " / ".join(" ".join(f"{weight:.3f}" for weight in weights) for _, weights in found)
 
 
 def provenance(rows: Mapping[str, Arm], scores: pd.DataFrame, metrics: Sequence[Metric]) -> pd.DataFrame:

@@ -43,28 +43,30 @@ class Row(NamedTuple):
     Attributes:
         arm: empty where arms.yaml has none for it.
         columns: what the paper's columns of it begin with.
-        kind: of the backbone, in the tables over backbones; empty where there is none for it.
     """
 
     method: str
     arm: str
     columns: str
-    kind: str
 
 
-def rows_of(name: str, arms: Mapping[str, Arm], kind: str, backbones: Mapping[str, str], paper: Paper) -> Iterator[Row]:
-    """What the paper's table has, in its order; ``kind`` and ``backbones`` as in ``compute``."""
+def rows_of(
+    name: str, arms: Mapping[str, Arm], backbone_of: Mapping[str, str], backbones: Mapping[str, str], paper: Paper
+) -> Iterator[Row]:
+    """What the paper's table has, in its order; ``backbone_of`` and ``backbones`` as in ``compute``."""
     by_name = {theirs: ours for ours, theirs in backbones.items()}
     for method in paper.methods(name):
         if name in ON_BACKBONES:
+            kind = by_name.get(method)
             for begin, arm in ON_BACKBONES[name].items():
-                yield Row(method, arm, f"{begin}_", by_name.get(method, ""))
+                there = (a for a, row in arms.items() if backbone_of[a] == kind and row.same_but_backbone(arms[arm]))
+                yield Row(method, next(there, ""), f"{begin}_")
             continue
         linked = [arm for arm, row in arms.items() if row.paper.get(name) == method]
         for arm in linked or [""]:
             # Table 12 has a pair of columns for fixed layers and one for FoG-A's.
             begin = ("static_" if arms[arm].strategy == "fixed" else "ag_repa_") if name == "table12" and arm else ""
-            yield Row(method, arm, begin, kind)
+            yield Row(method, arm, begin)
 
 
 def chosen(metrics: Sequence[Metric]) -> list[Metric]:
@@ -75,7 +77,7 @@ def chosen(metrics: Sequence[Metric]) -> list[Metric]:
 def compute(
     name: str,
     arms: Mapping[str, Arm],
-    kind: str,
+    backbone_of: Mapping[str, str],
     backbones: Mapping[str, str],
     scores: pd.DataFrame,
     metrics: Sequence[Metric],
@@ -83,20 +85,18 @@ def compute(
 ) -> pd.DataFrame:
     """One line an arm of each row: values, their differences to Base (``_gap``), and the paper's values.
 
-    ``run`` is 1 where this experiment has scores of the arm on that backbone, ``here`` 1 where the backbone is its own.
+    ``run`` is 1 where this experiment has scores of the arm.
 
     Args:
-        kind: of the experiment's backbone.
+        backbone_of: row of arms.yaml -> the kind of its model.
         backbones: kind of model -> the paper's backbone that it stands for.
     """
     cells, lines = scores.set_index(["row", "metric"]), []
     known = set(scores["row"])
-    for row in rows_of(name, arms, kind, backbones, paper):
-        label = arms[row.arm].label if row.arm in arms else ""
-        here = row.kind == kind
-        arm = row.arm if here else ""
-        line: dict[str, Any] = {"method": row.method, "arm": row.arm, "label": label, "kind": row.kind, "here": int(here)}
-        line["run"] = int(arm in known)
+    for row in rows_of(name, arms, backbone_of, backbones, paper):
+        arm = row.arm
+        label = arms[arm].label if arm in arms else ""
+        line: dict[str, Any] = {"method": row.method, "arm": arm, "label": label, "run": int(arm in known)}
         for metric in chosen(metrics):
             line |= cell(cells, arm, metric.name)
             measured = (arm, metric.name) in cells.index
@@ -149,9 +149,5 @@ def reading(frame: pd.DataFrame, gaps: pd.DataFrame, metrics: Sequence[Metric]) 
 def missing(frame: pd.DataFrame) -> str:
     """How to run what was not run, or nothing."""
     absent = frame[frame["run"] == 0]
-    arms = ", ".join(dict.fromkeys(arm for arm in absent[absent["here"] == 1]["arm"] if arm))
-    told = [f"Not run here; name them under arms in the params: {arms}."] if arms else []
-    kinds = [kind for kind in dict.fromkeys(absent[absent["here"] == 0]["kind"]) if kind]
-    if kinds:
-        told.append(f"Other backbones are experiments of their own, with model.kind: {', '.join(kinds)}.")
-    return " ".join([*told, "What a row takes: cost.md."]) if told else ""
+    arms = ", ".join(dict.fromkeys(arm for arm in absent["arm"] if arm))
+    return f"Not run here; name them under arms in the params: {arms}. What a row takes: cost.md." if arms else ""

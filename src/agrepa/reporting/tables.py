@@ -27,7 +27,7 @@ WORDS = "words.json"
 NAMES = PAPER_TABLES
 TEXT_COLUMNS = (
     *("method", "measure", "probe", "domain", "paper_config", "strategy", "arm", "metric", "card", "verdict"),
-    *("label", "kind"),
+    "label",
     *("first", "second", "layers_speech", "weights_speech", "layers_audio", "weights_audio", "paper_layers"),
 )
 COST = (
@@ -75,7 +75,7 @@ def run(
         "table6": table_steps.compute(p.rows, read_curves(curves), p.probes, p.training, p.depth, len(p.domains), theirs),
         "table7": table_stability.compute(read_trend(trend, probed["fog_a"]), theirs),
         **{
-            name: table_variants.compute(name, p.rows, p.kind, p.backbones, found, measured, theirs)
+            name: table_variants.compute(name, p.rows, p.backbone_of, p.backbones, found, measured, theirs)
             for name in table_variants.TITLES
         },
         "table1.controls": table_scd.controls(probed["fog_a"]),

@@ -10,7 +10,7 @@ import torch
 from agrepa.alignment.bit_c import BiTC
 from agrepa.artifacts.files import save_tensors
 from agrepa.data.dataset import Dataset
-from agrepa.job import In, Ins, Out, State
+from agrepa.job import In, Ins, Out, State, Wildcard
 from agrepa.model.backbone import build
 from agrepa.seeding import generator
 from agrepa.tokens.centres import tables
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 def run(
     p: WarmupSettings,
     *,
+    kind: Wildcard,
+    seed: Wildcard,
     manifest: In,
     statistics: In,
     mel: In,
@@ -41,18 +43,19 @@ def run(
     """Phase I: train the backbone with BiT-C and keep snapshots.
 
     Args:
+        seed: of the initialisation, the order of the clips, noise and dropouts: one replication of all that follows.
         codebooks: of every token stream, whose centres the token tables begin as.
         checkpoint, log: the state after ``warmup_steps`` steps from a seeded initialisation, and its loss log.
         validation: losses of the validation clips under the moving average, clip by clip.
         snapshots: folder of ``<step>.safetensors``, the moving average's backbone every ``snapshot_every`` steps.
     """
     dataset = Dataset(p, manifest=manifest, statistics=statistics, mel=mel, tokens=tokens, teachers=p.teachers, targets=targets)
-    torch.manual_seed(generator(p.seed, "initialisation").initial_seed())
+    torch.manual_seed(generator(int(seed), "initialisation").initial_seed())
     backbone = build(p.model, p.mel.bands, vocabularies(p.tokens, p.domains), noise_scale=p.flow.noise_scale)
     if p.model.tables == "centres":
         backbone.tokens.start(tables(codebooks, p.tokens, p.model.token_width, p.domains))
     objective = Objective(p.training, backbone, BiTC(backbone.width, dataset.teacher_widths()))
-    trainer = Trainer(p, objective, dataset, "warmup", p.seed, 0, p.training.warmup_steps, None, state)
+    trainer = Trainer(p, objective, dataset, "warmup", int(seed), 0, p.training.warmup_steps, None, state)
     kept = state.folder / "snapshots"
 
     def snapshot(step: int, frozen: Backbone) -> None:
