@@ -59,7 +59,7 @@ class Row:
         self.name, self.seed, self.source, self.parent = name, seed, Path(table["params"]), parent
         experiment = schema.load(self.source)
         self.work, self.folder = f"work/{experiment.name}", f"work/recipe/{name.replace(' ', '_')}/seed{seed}"
-        data = merged(schema.experiment.read_yaml(self.source), table["common"] | table["rows"][name])
+        data = merged(schema.read_params(self.source), table["common"] | table["rows"][name])
         self.params = self._write("params.yaml", data)
         self.known = {path: schema.load(path) for path in (self.params, self.source)}
         self.moved: set[str] = set()

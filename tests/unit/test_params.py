@@ -214,3 +214,45 @@ def test_what_stages_may_read_is_of_the_types_of_the_schema():
     settings = [kind for kind in vars(stages).values() if isinstance(kind, type) and issubclass(kind, stages.Settings)]
     assert len(settings) > 20
     assert all(get_type_hints(kind) for kind in settings if kind is not stages.Settings)
+
+
+def derived(folder, name, text):
+    """A params file of that text in a folder, beside copies of the shipped ones."""
+    for path in PARAMS.glob("*.yaml"):
+        shutil.copy(path, folder)
+    (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return folder / f"{name}.yaml"
+
+
+def test_a_file_that_extends_another_changes_the_keys_that_it_states(tmp_path):
+    path = derived(tmp_path, "tiny", "extends: demo.yaml\nname: tiny\nmodel: {depth: 6, front: {blocks: 1}}\narms: [base]\n")
+    base, found = params.load(PARAMS / "demo.yaml"), params.load(path)
+    assert (found.name, found.model.depth, found.model.front.blocks, found.arms) == ("tiny", 6, 1, ["base"])
+    front = base.model.front.model_copy(update={"blocks": 1})
+    assert found.model == base.model.model_copy(update={"depth": 6, "front": front})
+    assert found.training == base.training
+
+
+def test_an_error_names_the_file_that_states_the_key(tmp_path):
+    path = derived(tmp_path, "tiny", "extends: demo.yaml\nname: tiny\nmodel: {depth: 0}\n")
+    with pytest.raises(ParamsError, match=r"tiny\.yaml: model\.depth: .*\(found 0\)"):
+        params.load(path)
+    path.write_text("extends: demo.yaml\nname: tiny\ncorpora: {sample_rate: 8000}\n", encoding="utf-8")
+    demo = tmp_path / "demo.yaml"
+    demo.write_text(demo.read_text(encoding="utf-8").replace("heads: 2", "heads: 0"), encoding="utf-8")
+    with pytest.raises(ParamsError) as raised:
+        params.load(path)
+    assert "tiny.yaml: corpora.sample_rate" in str(raised.value) and "demo.yaml: model.heads" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("extends", "message"),
+    [
+        ("nowhere.yaml", r"nowhere\.yaml: no such params file"),
+        ("../demo.yaml", r"extends: must be the name of a params file beside it \(found '\.\./demo\.yaml'\)"),
+        ("tiny.yaml", r"tiny\.yaml extends this file in turn"),
+    ],
+)
+def test_what_cannot_be_extended_is_named(tmp_path, extends, message):
+    with pytest.raises(ParamsError, match=message):
+        params.load(derived(tmp_path, "tiny", f"extends: {extends}\nname: tiny\n"))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from agrepa.errors import ParamsError
@@ -21,6 +20,7 @@ from agrepa.params.encoders import Encoder
 from agrepa.params.evaluation import Evaluation
 from agrepa.params.model import Flow, Model
 from agrepa.params.probes import Probes
+from agrepa.params.reading import read_params, read_yaml, source_of
 from agrepa.params.reporting import Reporting
 from agrepa.params.tokens import Tokens
 from agrepa.params.training import Teachers, Training
@@ -117,36 +117,8 @@ class Experiment(Strict):
         return self
 
 
-class Loader(yaml.SafeLoader):
-    """Safe YAML in which a mapping has each key once; plain YAML lets the last one win without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} is there twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping.
-
-    Raises ParamsError when the file is missing, is not YAML, is not a mapping, or has a key twice.
-    """
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 - a SafeLoader
-    except FileNotFoundError:
-        raise ParamsError(f"{path}: no such params file") from None
-    except yaml.YAMLError as error:
-        raise ParamsError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(data, dict):
-        raise ParamsError(f"{path}: expected a mapping of keys, found {type(data).__name__}")
-    return data
-
-
 def load(path: Path | str, package: Path = PACKAGE) -> Experiment:
-    """Read and check an experiment with the arms.yaml and archives.yaml that lie beside it.
+    """Read and check an experiment with the arms.yaml and archives.yaml that lie beside it, and the file that it extends.
 
     Args:
         package: where the modules lie that the experiment names.
@@ -154,7 +126,7 @@ def load(path: Path | str, package: Path = PACKAGE) -> Experiment:
     Raises ParamsError that names the file, every offending key, its value and what is expected.
     """
     path = Path(path)
-    data = read_yaml(path)
+    data = read_params(path)
     for key, name in FILES.items():
         if key in data:
             raise ParamsError(f"{path}: key {key!r} belongs in {path.with_name(name)}")
@@ -181,5 +153,7 @@ def _line(path: Path, slip: Slip) -> str:
     file, key = path, slip.key
     if key and key[0] in FILES:
         file, key = path.with_name(FILES[str(key[0])]), key[1:]
+    else:
+        file = source_of(path, key)
     value = "" if isinstance(slip.found, dict | Strict) else f" (found {slip.found!r})"
     return f"{file}: {'.'.join(map(str, key)) or '(whole file)'}: {slip.message}{value}"
