@@ -19,7 +19,7 @@ from agrepa.pipeline.source import source_hash
 from agrepa.tokens import sequence
 
 WILDCARD = re.compile(r"\{(\w+)[^}]*\}")
-SUFFIXES = {"deb": "deb", "wheel": "whl", "tar": "tar"}
+SUFFIXES = {"deb": "deb", "wheel": "whl", "tar": "tar", "hub": "zip", "folder": "zip"}
 
 
 class Workflow:
