@@ -37,18 +37,23 @@ class Ratio:
 
     Attributes:
         each: the ratio is taken of each utterance and averaged over them.
+        signed: it may be negative.
     """
 
     numerator: str
     denominator: str | None
     factor: float
     each: bool = False
+    signed: bool = False
 
 
 RATIOS = {
     "wer": Ratio("word_errors", "words", 100),
     "cer": Ratio("char_errors", "chars", 100),
     "uer": Ratio("errors", "units", 100),
+    "wer_ctc": Ratio("word_errors", "words", 100),
+    "cer_ctc": Ratio("char_errors", "chars", 100),
+    "sim_o": Ratio("similarity", None, 1, signed=True),
     "wer_utterance": Ratio("word_errors", "words", 100, each=True),
     FLOW_LOSS: Ratio("loss", None, 1),
     "mos_distill": Ratio("mos", None, 1),
@@ -194,10 +199,10 @@ def estimates(metric: str, found: dict[str, list[Measured]]) -> Estimates:
 
 def scored(metric: str, found: Estimates) -> dict[str, dict[str, Any]]:
     """Scores of a metric by row: the mean over seeds with its interval, and the paired difference to Base."""
-    base = found.get(BASE)
+    base, ratio_of = found.get(BASE), RATIOS.get(kind(metric))
     result = {}
     for row, (mine, clips) in found.items():
-        own = mine.interval(positive=kind(metric) in RATIOS)
+        own = mine.interval(positive=ratio_of is not None and not ratio_of.signed)
         scores: dict[str, Any] = {"value": own.value, "low": own.low, "high": own.high, "n": own.n, "unit": own.unit}
         # Anchors are not trained: their one value stands beside every seed of Base.
         if base is not None and row != BASE and clips == base[1]:
