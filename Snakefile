@@ -22,7 +22,7 @@ report: "workflow/report/workflow.rst"
 
 wildcard_constraints:
     archive="[a-z0-9_]+",
-    suffix="deb|whl|tar",
+    suffix="deb|whl|tar|zip",
     shard=r"\d+",
     seed=r"\d+",
     row="[a-z0-9_]+",

@@ -12,7 +12,7 @@ from agrepa.corpora.manifest import COLUMNS
 from agrepa.domains import DOMAINS
 from agrepa.errors import ArtifactError
 from agrepa.params.stages import CodebookSettings, Settings, TokenizeSettings
-from agrepa.tokens import codebook, sequence, tokenize
+from agrepa.tokens import codebook, sequence, tokenize, vector_quantiser
 from agrepa.tokens.codebook import Codebook, by_stream, fit
 
 
@@ -272,3 +272,46 @@ class TestStages:
         with pytest.raises(ArtifactError, match="no codebook of stream second_speech, second_audio among those given"):
             p = TokenizeSettings(tokens=tokens, domains=DOMAINS, shards=1)
             tokenize.run(p, shard="0", codebooks=paths, out=inputs / "tokens.safetensors", **files)
+
+
+class TestVectorQuantiser:
+    @pytest.fixture(scope="class")
+    def frames(self):
+        return blobs(np.random.default_rng(0), each=200)
+
+    def test_centres_are_the_means_of_their_frames_and_the_same_again(self, frames):
+        book = fit("speech", frames, 24, 40, 3, kind="vq")
+        codes, standard = book.encode(frames), (frames - book.mean) / book.scale
+        means = np.stack([standard[codes == code].mean(0) for code in range(24)])
+        assert np.abs(book.centres - means).max() < 0.02
+        assert book.error(frames) < 1.5 * fit("speech", frames, 24, 25, 0).error(frames)
+        assert np.array_equal(book.centres, fit("speech", frames, 24, 40, 3, kind="vq").centres)
+        assert not np.array_equal(book.centres, fit("speech", frames, 24, 40, 4, kind="vq").centres)
+
+    def test_dead_codes_start_again(self, frames, monkeypatch):
+        """Without that, centres that begin in one blob leave others without any."""
+        monkeypatch.setattr(vector_quantiser, "DEAD", 0.0)
+        left = [sequence.usage(fit("speech", frames, 64, 40, s, kind="vq").encode(frames), 64) for s in range(3)]
+        monkeypatch.undo()
+        kept = [sequence.usage(fit("speech", frames, 64, 40, s, kind="vq").encode(frames), 64) for s in range(3)]
+        assert all(after[1] >= before[1] for before, after in zip(left, kept, strict=True))
+        assert all(perplexity > 48 and share == 1 for perplexity, share in kept)
+
+    def test_it_is_a_codebook_like_any_other(self, frames, tmp_path):
+        first = fit("speech", frames, 4, 20, 0, kind="vq")
+        left = first.residual(frames)
+        second = fit("second_speech", left, 6, 20, 0, standardise=False, kind="vq")
+        assert (second.mean == 0).all() and second.error(left) < 0.5
+        second.save(tmp_path / "book.safetensors")
+        assert np.array_equal(Codebook.load(tmp_path / "book.safetensors").centres, second.centres)
+        with pytest.raises(ArtifactError, match=r"codebook of 8 .* has 2: lower vocabulary"):
+            fit("speech", np.array([[0.0], [1.0]] * 20, dtype=np.float32), 8, 5, 0, kind="vq")
+
+
+def test_usage_is_perplexity_and_share():
+    assert sequence.usage(np.array([0, 1, 2, 3] * 5), 8) == pytest.approx((4.0, 0.5))
+    assert sequence.usage(np.zeros(9, int), 8) == pytest.approx((1.0, 0.125))
+
+
+def test_the_log_says_how_much_of_a_codebook_is_used():
+    assert codebook.used(np.array([0, 1, 2, 3] * 5), 8) == "perplexity 4 of 8, 50.0% of the codes used"

@@ -138,8 +138,8 @@ def test_hifigan_states_its_spectrogram_in_the_words_of_the_params():
 
 
 def test_unknown_vocoder_and_missing_archive(demo):
-    with pytest.raises(ParamsError, match="no 'vocos': choose from griffin_lim, hifigan"):
-        vocoders.load(Vocoder(kind="vocos"), demo.mel, 16000, [])
+    with pytest.raises(ParamsError, match="no 'world': choose from griffin_lim, hifigan, vocos"):
+        vocoders.load(Vocoder(kind="world"), demo.mel, 16000, [])
     with pytest.raises(ArtifactError, match="needs the archive 'hifigan' and was given none"):
         vocoders.load(HIFIGAN, demo.mel.model_copy(update=BAND), 22050, [])
 

@@ -61,6 +61,43 @@ use rule stage as wer with:
         **job("wer"),
 
 
+if EXPERIMENT.evaluation.second_judge:
+
+    use rule stage as second_wer with:
+        input:
+            settled,
+            manifest=rules.manifest.output.out,
+            audio=AUDIO,
+            archive=FLOW.download(EXPERIMENT.evaluation.second_judge.archive),
+        output:
+            out=f"{METRIC}/second_wer.json",
+            utterances=f"{METRIC}/second_wer.parquet",
+            card=f"{METRIC}/second_wer.json.card.json",
+        log:
+            f"{WORK}/logs/second_wer/{{row}}.seed{{seed}}.log",
+        params:
+            **job("second_wer"),
+
+
+if EXPERIMENT.evaluation.similarity:
+
+    use rule stage as similarity with:
+        input:
+            settled,
+            manifest=rules.manifest.output.out,
+            mel=f"{WORK}/mel/index.parquet",
+            audio=AUDIO,
+            archive=FLOW.download(EXPERIMENT.evaluation.similarity.archive),
+        output:
+            out=f"{METRIC}/similarity.json",
+            utterances=f"{METRIC}/similarity.parquet",
+            card=f"{METRIC}/similarity.json.card.json",
+        log:
+            f"{WORK}/logs/similarity/{{row}}.seed{{seed}}.log",
+        params:
+            **job("similarity"),
+
+
 use rule stage as mos with:
     input:
         settled,
@@ -132,6 +169,10 @@ use rule stage as fad with:
 
 
 MEASURED = [rules.wer.output, rules.mos.output, rules.units.output, rules.fad.output]
+if EXPERIMENT.evaluation.second_judge:
+    MEASURED.append(rules.second_wer.output)
+if EXPERIMENT.evaluation.similarity:
+    MEASURED.append(rules.similarity.output)
 METRICS = [path for output in MEASURED for path in every(output.out)]
 UTTERANCES = [path for output in MEASURED for path in every(output.utterances)]
 

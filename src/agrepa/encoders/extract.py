@@ -87,7 +87,7 @@ def encode_clips(
     Args:
         seconds: the clips' lengths.
         read: clip -> its wave ``[N]`` at ``sample_rate`` Hz, which is brought to the network's.
-        frames: outputs wanted whole: float16 ``[T, D]``.
+        frames: outputs wanted whole: float16 ``[T, D]``, or codes as they are, int32 ``[T, 1]``.
         encoder: settings of the network: its ``batch_seconds`` are the most audio that it is handed at once, and it hears
             ``lead_seconds`` of silence before every clip, whose frames are cut off again.
         means: outputs wanted as a mean over time: float32 ``[1, D]``, under the name ``<output>.mean``, rate 0.
@@ -121,7 +121,12 @@ def encode_clips(
             for name, values in own.items():
                 if not len(values):
                     raise AudioError(f"{clip}: is too short for a frame of {name}: drop it")
-            done[clip] = [Stored(clip, name, own[name].half(), outputs[name].rate, outputs[name].first) for name in frames]
+            done[clip] = [
+                Stored(
+                    clip, name, own[name] if outputs[name].codes else own[name].half(), outputs[name].rate, outputs[name].first
+                )
+                for name in frames
+            ]
             done[clip] += [Stored(clip, f"{name}{MEAN}", own[name].mean(0, keepdim=True), 0.0) for name in means]
             for feature in done[clip]:
                 if not torch.isfinite(feature.tensor).all():

@@ -19,11 +19,13 @@ class Output:
         rate: frames per second of audio.
         dim: channels of a frame.
         first: where the first frame's centre lies in the clip, in seconds; None is half a frame.
+        codes: how many codes there are, where a frame is one of them; None where it is a vector.
     """
 
     rate: float
     dim: int
     first: float | None = None
+    codes: int | None = None
 
 
 class Network(Protocol):
@@ -34,6 +36,12 @@ class Network(Protocol):
         SAMPLE_RATE = 16000                           # as below; both literally: params are checked against them
         OUTPUTS = {"name": 320, ...}                  # the keys of ``outputs``, and the samples from one frame to the next
         def load(archives: list[Path]) -> Network     # the downloads that the encoder's params name, in that order
+
+    and, where it applies, literally too::
+
+        ARCHIVES = ("hub", "folder")                  # the kinds of archives that it is read from, if that is no wheel
+        LIBRARY = "name"                              # an optional library that it needs
+        CODES = {"name": 4096}                        # outputs whose frames are codes, and how many codes there are
 
     Attributes:
         sample_rate: Hz that the waveforms must have.
@@ -51,7 +59,7 @@ class Network(Protocol):
             lengths: ``[B]`` int64, true samples of each clip.
 
         Returns:
-            For every output, one float32 ``[T_i, D]`` a clip.
+            For every output, one float32 ``[T_i, D]`` a clip, or int32 ``[T_i, 1]`` of codes.
 
         Raises:
             AudioError: a clip is shorter or longer than the network can take.

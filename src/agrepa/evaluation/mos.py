@@ -7,15 +7,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from distillmos import ConvTransformerSQAModel
 
 from agrepa.archives.checkpoints import read_checkpoint
 from agrepa.artifacts.files import write_json, write_table
 from agrepa.audio import files
-from agrepa.corpora import manifest as manifests
-from agrepa.errors import ArtifactError
+from agrepa.evaluation.spoken import speech_clips
 from agrepa.evaluation.statistics import ratio
 from agrepa.job import In, Out
 from agrepa.progress import track
@@ -35,24 +33,6 @@ def load(archive: Path) -> ConvTransformerSQAModel:
     model = ConvTransformerSQAModel(load_weights=False)
     model.load_state_dict(read_checkpoint(archive, *CHECKPOINT)["model"])
     return model.eval().requires_grad_(False)
-
-
-def speech_clips(manifest: Path, audio: Path) -> pd.DataFrame:
-    """Rows (clip, family, domain) of the manifest for the speech clips of the main list in a folder, in manifest order.
-
-    Raises ArtifactError when the folder holds no such speech or a clip that the manifest lacks.
-    """
-    table = manifests.read(manifest)
-    found = {path.stem for path in audio.glob("*.flac")}
-    unknown = sorted(found - set(table.id))
-    if unknown:
-        raise ArtifactError(
-            f"{audio} holds clips that {manifest} lacks: {', '.join(unknown[:5])}: run the stage that writes it again"
-        )
-    rows = table[table.id.isin(found) & (table.domain == "speech") & (table.listing != manifests.UNSEEN)]
-    if rows.empty:
-        raise ArtifactError(f"{audio} holds no speech clip of {manifest}: run the stage that writes it again")
-    return rows[["id", "family", "domain"]].rename(columns={"id": "clip"}).reset_index(drop=True)
 
 
 def run(p: MosSettings, *, manifest: In, audio: In, archive: In, out: Out, utterances: Out) -> None:

@@ -37,18 +37,23 @@ class Ratio:
 
     Attributes:
         each: the ratio is taken of each utterance and averaged over them.
+        signed: it may be negative.
     """
 
     numerator: str
     denominator: str | None
     factor: float
     each: bool = False
+    signed: bool = False
 
 
 RATIOS = {
     "wer": Ratio("word_errors", "words", 100),
     "cer": Ratio("char_errors", "chars", 100),
     "uer": Ratio("errors", "units", 100),
+    "wer_ctc": Ratio("word_errors", "words", 100),
+    "cer_ctc": Ratio("char_errors", "chars", 100),
+    "sim_o": Ratio("similarity", None, 1, signed=True),
     "wer_utterance": Ratio("word_errors", "words", 100, each=True),
     FLOW_LOSS: Ratio("loss", None, 1),
     "mos_distill": Ratio("mos", None, 1),
@@ -198,9 +203,10 @@ def scored(metric: str, found: Estimates, bases: dict[str, str]) -> dict[str, di
     Args:
         bases: arm -> Base on the arm's backbone; rows that are no arms are held against BASE.
     """
+    ratio_of = RATIOS.get(kind(metric))
     result = {}
     for row, (mine, clips) in found.items():
-        own = mine.interval(positive=kind(metric) in RATIOS)
+        own = mine.interval(positive=ratio_of is not None and not ratio_of.signed)
         scores: dict[str, Any] = {"value": own.value, "low": own.low, "high": own.high, "n": own.n, "unit": own.unit}
         # Anchors are not trained: their one value stands beside every seed of Base.
         base = found.get(bases.get(row, BASE))

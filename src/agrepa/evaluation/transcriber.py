@@ -1,4 +1,4 @@
-"""The judge of word errors: Whisper tiny.en through faster-whisper.
+"""The judge of word errors: Whisper through faster-whisper, tiny.en from its wheel or any other from an archive of its files.
 
 A judge made for people's speech loops or invents text when it hears something else. It is held by Whisper's own guards
 (Radford et al. 2022, section 4.5): a repetitive or improbable decoding is tried again at a higher temperature, silence may
@@ -20,6 +20,8 @@ from ctranslate2.models import Whisper
 from faster_whisper import WhisperModel
 
 from agrepa.archives.checkpoints import read_member
+from agrepa.archives.containers import zip_member
+from agrepa.archives.weights import identity, member
 from agrepa.evaluation.judge_files import FOLDER, MEMBERS, NAME
 
 if TYPE_CHECKING:
@@ -29,7 +31,26 @@ COMPUTE_TYPE = "float32"  # int8 is a third faster and transcribes differently n
 SAMPLE_RATE = 16000
 WINDOW_SECONDS = 30
 PROMPT_TOKENS = 2  # start of transcript, no timestamps
+LANGUAGE_TOKENS = 2  # language and task, between them in a network of several languages
 TEXT_CONTEXT = 448  # positions of the decoder
+
+
+NOT_OF_THE_NETWORK = ("tokenizer.json", "preprocessor_config.json")  # what faster-whisper reads itself
+
+
+def published(archive: Path) -> tuple[str, dict[str, bytes], str]:
+    """The judge's name, its files in memory, and the SHA-256 of its weights.
+
+    Raises as ``Transcriber``.
+    """
+    if archive.suffix != ".zip":
+        members = {name: read_member(archive, f"{FOLDER}/{name}", digest) for name, digest in MEMBERS.items()}
+        return NAME, members, MEMBERS["model.bin"]
+    about = identity(archive)
+    for needed in (("config.json",), ("model.bin",), ("tokenizer.json",), ("vocabulary.json", "vocabulary.txt")):
+        member(archive, *needed)
+    members = {name: zip_member(archive, name) for name in about["files"]}
+    return f"{about['package']} {about['version']}", members, about["files"]["model.bin"]
 
 
 class SeededSampling:
@@ -65,18 +86,19 @@ class Transcriber:
     Args:
         archive: the judge's download; its members are checked and read in memory, nothing else is looked up.
 
-    Raises ArtifactError when a member is missing or not the pinned one.
+    Raises ArtifactError when a member is missing or not the pinned one, CorpusError as ``zip_member``.
     """
 
     def __init__(self, archive: Path, settings: Judge, seed: int, threads: int) -> None:
-        members = {name: read_member(archive, f"{FOLDER}/{name}", digest) for name, digest in MEMBERS.items()}
+        self.name, members, self.revision = published(archive)
         self.settings, self.seed = settings, seed
 
         def build() -> Whisper:
-            weights = {name: data for name, data in members.items() if name != "tokenizer.json"}
-            return Whisper(NAME, device="cpu", compute_type=COMPUTE_TYPE, intra_threads=threads, files=weights)
+            weights = {name: data for name, data in members.items() if name not in NOT_OF_THE_NETWORK}
+            return Whisper(self.name, device="cpu", compute_type=COMPUTE_TYPE, intra_threads=threads, files=weights)
 
-        self.whisper = WhisperModel(NAME, "cpu", compute_type=COMPUTE_TYPE, cpu_threads=threads, files=dict(members))
+        self.whisper = WhisperModel(self.name, "cpu", compute_type=COMPUTE_TYPE, cpu_threads=threads, files=dict(members))
+        self.prompt = PROMPT_TOKENS + (LANGUAGE_TOKENS if self.whisper.model.is_multilingual else 0)
         self.network = self.whisper.model = SeededSampling(self.whisper.model, build)
 
     def transcribe(self, wave: np.ndarray, clip: str) -> str:
@@ -95,15 +117,15 @@ class Transcriber:
             without_timestamps=True,
             vad_filter=False,
             # CTranslate2 stops at half of prompt and text together, because the other half is kept for a longer prompt.
-            max_new_tokens=max(1, min(2 * tokens, TEXT_CONTEXT) - PROMPT_TOKENS),
+            max_new_tokens=max(1, min(2 * tokens, TEXT_CONTEXT) - self.prompt),
         )
         return "".join(segment.text for segment in segments).strip()
 
     def identity(self) -> dict[str, Any]:
         """Who judged, for the record."""
         return {
-            "judge": f"{NAME}, CTranslate2, {COMPUTE_TYPE}",
-            "revision": MEMBERS["model.bin"],
+            "judge": f"{self.name}, CTranslate2, {COMPUTE_TYPE}",
+            "revision": self.revision,
             "library": f"faster-whisper {metadata.version('faster-whisper')}",
             "normaliser": "whisper_normalizer.english.EnglishTextNormalizer, then words without a letter or digit dropped",
             "normaliser_version": metadata.version("whisper-normalizer"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jiwer
+import numpy as np
 import pandas as pd
 from whisper_normalizer.english import EnglishTextNormalizer
 
@@ -77,26 +78,38 @@ def listed_speech(table: pd.DataFrame, split: str, audio: Path) -> list[str]:
     return listed
 
 
-def run(p: WerSettings, *, manifest: In, audio: In, archive: In, out: Out, utterances: Out) -> None:
-    """Word and character error rates of a row's speech, in percent, with one line an utterance.
+class Judge(Protocol):
+    """What turns speech into words."""
 
-    ``speech_wer`` and ``speech_cer`` are of the corpus; ``speech_wer_utterance`` is the mean over utterances, to which a long one
-    counts no more than a short one. Those of the unseen speakers end in ``_unseen``.
+    def transcribe(self, wave: np.ndarray, clip: str) -> str:
+        """The words in ``wave [N]`` at 16 kHz."""
+        ...
 
-    Args:
-        archive: the judge's download.
+    def identity(self) -> dict[str, Any]:
+        """Who judged, for the record."""
+        ...
+
+
+def speech(manifest: Path, audio: Path, split: str) -> pd.DataFrame:
+    """The manifest's rows of a row's speech, by clip, the main list first.
 
     Raises CorpusError when the normaliser leaves nothing of a clip's text, ArtifactError as ``listed_speech``.
     """
     table = manifests.read(manifest)
-    clips = table.set_index("id").loc[listed_speech(table, p.split, audio)]
+    clips = table.set_index("id").loc[listed_speech(table, split, audio)]
     for clip, text in clips.text.items():
         if not normalise(text):
             raise CorpusError(f"{manifest}: {clip} says {text!r}, which has no word to count: drop the clip in its corpus")
-    judge = Transcriber(archive, p.judge, p.seed, int(os.environ.get("OMP_NUM_THREADS", "1")))
+    return clips
+
+
+def measure(
+    judge: Judge, clips: pd.DataFrame, audio: Path, sample_rate: int, out: Path, utterances: Path, suffix: str = ""
+) -> None:
+    """Write the error rates of ``clips`` (see ``speech``) by a judge; its metrics are ``speech_wer<suffix>`` and so on."""
     rows = []
     for clip in track(list(clips.itertuples()), "wer", unit="clip"):
-        wave, rate = files.read(audio / f"{clip.Index}.flac", expected_rate=p.sample_rate)
+        wave, rate = files.read(audio / f"{clip.Index}.flac", expected_rate=sample_rate)
         hypothesis = judge.transcribe(files.resample(wave, rate, SAMPLE_RATE), clip.Index)
         errors = count_errors(clip.text, hypothesis)
         rows.append(
@@ -108,12 +121,28 @@ def run(p: WerSettings, *, manifest: In, audio: In, archive: In, out: Out, utter
     for listing, part in scores.groupby("listing"):
         ones, families = [1.0] * len(part), part.family.tolist()
         for name, found in {
-            "speech_wer": ratio(part.word_errors, part.words, families),
-            "speech_cer": ratio(part.char_errors, part.chars, families),
-            "speech_wer_utterance": ratio(part.word_errors / part.words, ones, families),
+            f"speech_wer{suffix}": ratio(part.word_errors, part.words, families),
+            f"speech_cer{suffix}": ratio(part.char_errors, part.chars, families),
+            f"speech_wer{suffix}_utterance": ratio(part.word_errors / part.words, ones, families),
         }.items():
-            if listing == manifests.MAIN or name != "speech_wer_utterance":
+            if (listing, suffix) == (manifests.MAIN, "") or not name.endswith("_utterance"):
                 entry = found.scaled(100).interval(positive=True).entry()
                 result[name if listing == manifests.MAIN else f"{name}_{listing}"] = entry | identity
     write_table(utterances, scores)
     write_json(out, result)
+
+
+def run(p: WerSettings, *, manifest: In, audio: In, archive: In, out: Out, utterances: Out) -> None:
+    """Word and character error rates of a row's speech, in percent, with one line an utterance.
+
+    ``speech_wer`` and ``speech_cer`` are of the corpus; ``speech_wer_utterance`` is the mean over utterances, to which a long one
+    counts no more than a short one. Those of the unseen speakers end in ``_unseen``.
+
+    Args:
+        archive: the judge's download.
+
+    Raises CorpusError when the normaliser leaves nothing of a clip's text, ArtifactError as ``listed_speech``.
+    """
+    clips = speech(manifest, audio, p.split)
+    judge = Transcriber(archive, p.judge, p.seed, int(os.environ.get("OMP_NUM_THREADS", "1")))
+    measure(judge, clips, audio, p.sample_rate, out, utterances)

@@ -162,8 +162,11 @@ def wrong_spectrogram(p: Experiment, package: Path) -> Iterator[Slip]:
 
 
 def wrong_prompt(p: Experiment) -> Iterator[Slip]:
-    """A prompt that is no utterance, or one for a model that was never shown a reference."""
+    """A prompt that is no utterance, or one for a model that was never shown a reference; or none, where voices are compared."""
     if (prompt := p.evaluation.prompt) is None:
+        if p.evaluation.similarity is not None:
+            message = "is taken to the prompt's own recording, and there is no prompt: set evaluation.prompt, or similarity: null"
+            yield Slip(("evaluation", "similarity"), message, p.evaluation.similarity)
         return
     if prompt.seconds < p.corpora.min_seconds:
         message = f"no utterance is as short, corpora.min_seconds is {p.corpora.min_seconds}: raise it, or set prompt: null"

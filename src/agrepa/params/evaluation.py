@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from agrepa.params.audio import Vocoder
-from agrepa.params.base import Count, Evaluated, Filled, Fraction, Name, Nonnegative, Positive, Strict, Whole
+from agrepa.params.base import Count, Evaluated, Filled, Fraction, Name, Nonnegative, Positive, Strict, Whole, is_none
 
 FEWEST_CLIPS = 3  # FAD is extrapolated along a line, which fewer clips do not give
 
@@ -35,6 +35,18 @@ class Judge(Strict):
     compression_ratio: Positive
     log_probability: float
     max_tokens_per_second: Positive
+
+
+class SecondJudge(Strict):
+    """A recogniser by CTC, whose WER stands beside the first one's: no language model, no decoder that could invent text."""
+
+    archive: Name
+
+
+class Similarity(Strict):
+    """The network whose speaker vectors of synthesised speech and of the prompt's own recording are compared."""
+
+    archive: Name
 
 
 class Mos(Strict):
@@ -66,7 +78,9 @@ class Evaluation(Strict):
     sampling: Sampling
     prompt: Prompt | None
     judge: Judge
+    second_judge: Annotated[SecondJudge | None, Field(exclude_if=is_none)] = None
     mos: Mos
+    similarity: Annotated[Similarity | None, Field(exclude_if=is_none)] = None
     frechet: Frechet
 
     @field_validator("unseen_clips")

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agrepa.domains import DOMAINS
+from agrepa.extras import INSTALL
 from agrepa.params.base import Key, Slip, kinds, stated
 
 if TYPE_CHECKING:
     from agrepa.params.experiment import Experiment
+    from agrepa.params.tokens import Stream
 
 STORED = ("mel", "tokens")  # what the feature store calls the spectrograms and the tokens, beside the encoders
 SECOND = "second_"  # begins the names of the streams that follow the primary one
+WHEEL = ("wheel",)
+FILES = ("hub", "folder")
+RECORDINGS = ("deb", "tar")  # the kinds of archives that hold recordings
 EMBEDDING = "embedding"  # the output that a Frechet distance compares
 
 
 def slips(p: Experiment, package: Path) -> Iterator[Slip]:
     """Every name that stands for nothing, or for something that cannot be used there."""
     outputs = {name: _outputs(encoder.kind, package) for name, encoder in p.encoders.items()}
-    yield from wrong_encoders(p, outputs)
+    yield from wrong_encoders(p, outputs, package)
     yield from wrong_leads(p, outputs, package)
     for domain in DOMAINS:
         for stream in (domain, f"{SECOND}{domain}"):
             settings = getattr(p.tokens, stream)
             use = Use(("tokens", stream, "encoder"), settings.encoder, ("tokens", stream, "output"), settings.output, "frames")
             yield from use.slips(p, outputs, {domain, *settings.domains})
+    yield from wrong_codes(p, package)
     yield from wrong_residuals(p)
     for domain in DOMAINS:
         name, output = getattr(p.teachers, domain)
@@ -36,7 +43,8 @@ def slips(p: Experiment, package: Path) -> Iterator[Slip]:
     for i, name in enumerate(p.evaluation.frechet.embeddings):
         key: Key = ("evaluation", "frechet", "embeddings", i)
         yield from Use(key, name, key, EMBEDDING, "frames").slips(p, outputs, set(DOMAINS))
-    yield from wrong_archives(p)
+    yield from wrong_archives(p, package)
+    yield from missing_libraries(p, package)
 
 
 def encoder_kinds(package: Path) -> list[str]:
@@ -79,8 +87,8 @@ class Use:
             yield Slip(self.encoder_key, message, name)
 
 
-def wrong_encoders(p: Experiment, outputs: dict[str, tuple[str, ...] | None]) -> Iterator[Slip]:
-    """Outputs to keep that the encoder does not have, and names that the feature store needs itself."""
+def wrong_encoders(p: Experiment, outputs: dict[str, tuple[str, ...] | None], package: Path) -> Iterator[Slip]:
+    """Outputs to keep that the encoder does not have or that have no mean, and names that the feature store needs itself."""
     for name, encoder in p.encoders.items():
         if name in STORED:
             yield Slip(("encoders", name), "is the name of other features already: choose another", name)
@@ -90,6 +98,8 @@ def wrong_encoders(p: Experiment, outputs: dict[str, tuple[str, ...] | None]) ->
                 if known is not None and output not in known:
                     message = f"kind {encoder.kind} has no such output: choose from {', '.join(known)}"
                     yield Slip(("encoders", name, key, i), message, output)
+                elif key == "means" and output in _codes(package, encoder.kind):
+                    yield Slip(("encoders", name, key, i), "is codes, which have no mean: keep it in frames alone", output)
 
 
 def wrong_leads(p: Experiment, outputs: dict[str, tuple[str, ...] | None], package: Path) -> Iterator[Slip]:
@@ -103,6 +113,29 @@ def wrong_leads(p: Experiment, outputs: dict[str, tuple[str, ...] | None], packa
             if abs(frames - round(frames)) > 1e-6:
                 message = f"is {frames:g} frames of {output}: make it a multiple of {step:g} s, so that they are whole"
                 yield Slip(("encoders", name, "lead_seconds"), message, encoder.lead_seconds)
+
+
+def wrong_codes(p: Experiment, package: Path) -> Iterator[Slip]:
+    """Streams of an output that is codes already, and of others, which are not coded as they must be."""
+    for stream in (*DOMAINS, *(f"{SECOND}{domain}" for domain in DOMAINS)):
+        settings: Stream = getattr(p.tokens, stream)
+        if settings.encoder not in p.encoders:
+            continue  # a slip of its own
+        codes = _codes(package, p.encoders[settings.encoder].kind)
+        given, count, key = settings.codebook == "given", codes.get(settings.output), ("tokens", stream)
+        if given and count is None:
+            message = f"{settings.output} of {settings.encoder} are no codes: use kmeans or vq"
+            yield Slip((*key, "codebook"), message, settings.codebook)
+        elif not given and count is not None:
+            message = f"{settings.output} of {settings.encoder} are codes already, to which nothing can be fitted: use given"
+            yield Slip((*key, "codebook"), message, settings.codebook)
+        elif given and count != settings.vocabulary:
+            message = f"{settings.encoder} has {count} codes: make it that"
+            yield Slip((*key, "vocabulary"), message, settings.vocabulary)
+        is_read = stream in p.domains or (p.tokens.config == "B" and stream.removeprefix(SECOND) in p.domains)
+        if given and is_read and p.model.tables == "centres":
+            message = f"takes the centres of the codebooks, and tokens.{stream}, whose codes are given, has none: use random"
+            yield Slip(("model", "tables"), message, p.model.tables)
 
 
 def wrong_residuals(p: Experiment) -> Iterator[Slip]:
@@ -135,8 +168,8 @@ def wrong_targets(p: Experiment) -> Iterator[Slip]:
                 yield Slip(("rows", arm, "target"), message, p.rows[arm].target)
 
 
-def wrong_archives(p: Experiment) -> Iterator[Slip]:
-    """Archives that are not pinned, or are not what they are used as."""
+def wrong_archives(p: Experiment, package: Path) -> Iterator[Slip]:
+    """Archives that are not pinned, or are not what they are used as. A module that reads no wheel states in ARCHIVES what."""
     recordings: dict[Key, str] = {
         ("corpora", "sources", name, "archives", i): archive
         for name, source in p.corpora.sources.items()
@@ -147,14 +180,41 @@ def wrong_archives(p: Experiment) -> Iterator[Slip]:
         for name, encoder in p.encoders.items()
         for i, archive in enumerate(encoder.archives)
     }
-    for name in ("vocoder", "judge", "mos"):
-        if archive := getattr(p.evaluation, name).archive:
-            networks["evaluation", name, "archive"] = archive
+    read_from: dict[Key, tuple[str, ...]] = {
+        key: _stated(package, "encoders", p.encoders[str(key[1])].kind, "ARCHIVES") or WHEEL for key in networks
+    }
+    vocoder: Key = ("evaluation", "vocoder", "archive")
+    read_from[vocoder] = _stated(package, "audio/vocoders", p.evaluation.vocoder.kind, "ARCHIVES") or WHEEL
+    read_from["evaluation", "judge", "archive"] = (*WHEEL, *FILES)
+    read_from["evaluation", "second_judge", "archive"] = read_from["evaluation", "similarity", "archive"] = FILES
+    for name in ("vocoder", "judge", "second_judge", "mos", "similarity"):
+        if (used := getattr(p.evaluation, name)) and used.archive:
+            networks["evaluation", name, "archive"] = used.archive
     for key, archive in (recordings | networks).items():
         if archive not in p.archives:
             yield Slip(key, f"is not in archives.yaml, which has: {', '.join(p.archives)}", archive)
-        elif key in networks and p.archives[archive].kind != "wheel":
-            yield Slip(key, f"a network is read from a wheel and this archive is a {p.archives[archive].kind}", archive)
-        elif key in recordings and archive in networks.values() and p.archives[archive].kind == "wheel":
+        elif key in networks and (kind := p.archives[archive].kind) not in (readable := read_from.get(key, WHEEL)):
+            yield Slip(key, f"a network is read from a {' or '.join(readable)} and this archive is a {kind}", archive)
+        elif key in recordings and archive in networks.values() and p.archives[archive].kind not in RECORDINGS:
             holder = ".".join(map(str, next(k for k, a in networks.items() if a == archive)))
             yield Slip(key, f"holds the network of {holder}, not recordings: name an archive of recordings", archive)
+
+
+def missing_libraries(p: Experiment, package: Path) -> Iterator[Slip]:
+    """Kinds whose module states in LIBRARY a library that is not installed."""
+    named: dict[Key, tuple[str, str]] = {("encoders", name, "kind"): ("encoders", e.kind) for name, e in p.encoders.items()}
+    named["evaluation", "vocoder", "kind"] = "audio/vocoders", p.evaluation.vocoder.kind
+    for key, (folder, kind) in named.items():
+        wanted = _stated(package, folder, kind, "LIBRARY")
+        if wanted and find_spec(wanted) is None:
+            yield Slip(key, f"needs the library {wanted}, which is not installed: {INSTALL}, or choose another kind", kind)
+
+
+def _codes(package: Path, kind: str) -> dict[str, int]:
+    """The outputs of a kind of encoder that are codes, and how many codes there are."""
+    return _stated(package, "encoders", kind, "CODES") or {}
+
+
+def _stated(package: Path, folder: str, kind: str, constant: str) -> Any:
+    """``stated`` of a kind that may not be there, which is a slip of its own."""
+    return stated(folder, kind, constant, package) if kind in kinds(folder, "load", package) else None

@@ -15,7 +15,7 @@ from agrepa.params.audio import Mel, Vocoder
 from agrepa.params.base import Domains
 from agrepa.params.corpora import Corpora, Source
 from agrepa.params.encoders import Encoder
-from agrepa.params.evaluation import Frechet, Judge, Mos, Prompt, Sampling
+from agrepa.params.evaluation import Frechet, Judge, Mos, Prompt, Sampling, SecondJudge, Similarity
 from agrepa.params.model import Flow, Model
 from agrepa.params.probes import FogA, Grid, Probes
 from agrepa.params.tokens import Stream, Tokens
@@ -170,6 +170,19 @@ class WerSettings(Settings):
     judge: Judge = key("evaluation.judge")
     split: Literal["validation", "test"] = key("evaluation.split")
     seed: int
+    sample_rate: int = key("corpora.sample_rate")
+
+
+class SecondWerSettings(Settings):
+    judge: SecondJudge | None = key("evaluation.second_judge")
+    split: Literal["validation", "test"] = key("evaluation.split")
+    sample_rate: int = key("corpora.sample_rate")
+
+
+class SimilaritySettings(Settings):
+    similarity: Similarity | None = key("evaluation.similarity")
+    prompt: Prompt | None = key("evaluation.prompt")
+    hop: int = key("mel.hop")
     sample_rate: int = key("corpora.sample_rate")
 
 

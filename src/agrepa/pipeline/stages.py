@@ -64,6 +64,8 @@ STAGES = {
     "anchor": Stage("agrepa.evaluation.anchors:run", settings.AnchorSettings, "evaluation", (VOCODER,)),
     "synthesize": Stage("agrepa.evaluation.synthesis:run", settings.SynthesizeSettings, "evaluation", (BACKBONE_OF_ROW, VOCODER)),
     "wer": Stage("agrepa.evaluation.wer:run", settings.WerSettings, "evaluation"),
+    "second_wer": Stage("agrepa.evaluation.second_wer:run", settings.SecondWerSettings, "evaluation"),
+    "similarity": Stage("agrepa.evaluation.similarity:run", settings.SimilaritySettings, "evaluation"),
     "mos": Stage("agrepa.evaluation.mos:run", settings.MosSettings, "evaluation"),
     "units": Stage(
         "agrepa.evaluation.units:run",

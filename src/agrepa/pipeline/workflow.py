@@ -19,7 +19,7 @@ from agrepa.pipeline.source import source_hash
 from agrepa.tokens import sequence
 
 WILDCARD = re.compile(r"\{(\w+)[^}]*\}")
-SUFFIXES = {"deb": "deb", "wheel": "whl", "tar": "tar"}
+SUFFIXES = {"deb": "deb", "wheel": "whl", "tar": "tar", "hub": "zip", "folder": "zip"}
 
 
 class Workflow:
@@ -106,8 +106,9 @@ class Workflow:
     def archives(self) -> list[str]:
         """Every download that the experiment reads."""
         evaluation = self.experiment.evaluation
-        judges = [self.download(evaluation.judge.archive), self.download(evaluation.mos.archive)]
-        return _distinct([*self.corpus_archives, *self.encoder_archives(*self.encoders), *judges, *self.vocoder_archives])
+        judges = (evaluation.judge, evaluation.second_judge, evaluation.mos, evaluation.similarity)
+        judged = self.downloads(judge.archive for judge in judges if judge)
+        return _distinct([*self.corpus_archives, *self.encoder_archives(*self.encoders), *judged, *self.vocoder_archives])
 
     def indexes(self, store: str, encoders: Iterable[str]) -> list[str]:
         """The indexes of some encoders' "features" or "targets"."""

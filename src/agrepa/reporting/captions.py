@@ -48,7 +48,8 @@ def _layers(p: TablesSettings) -> str:
 def _rows(p: TablesSettings) -> str:
     judge = p.judge
     return (
-        f"WER, CER and UER in percent. WER and CER: corpus level (per utterance: their mean), judge {JUDGE} "
+        f"WER, CER and UER in percent. WER and CER: corpus level (per utterance: their mean), judge "
+        f"{JUDGE if judge.kind == 'wheel' else 'Whisper'} "
         f"({judge.package} {judge.version}, {judge.pinned[0]} "
         f"{judge.pinned[1][:8]}), Whisper's English normaliser. UER: error rate of the unit tokens found again in the output. "
         f"MOS: predicted by Distill-MOS, not by raters; the paper's audio MOS has no counterpart here. {embeddings(p)} {OTHERS} "

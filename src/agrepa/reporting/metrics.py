@@ -48,7 +48,10 @@ class Metric:
 WORDS, UNSEEN = "Speech: words and units", "Speech of unseen speakers: words and units"
 QUALITY, AUDIO = "Speech: quality and distance", "General audio"
 GROUPS = (WORDS, UNSEEN, QUALITY, AUDIO)
-UNDERSTOOD = ("speech_wer", "speech_wer_utterance", "speech_cer", "speech_wer_unseen", "speech_cer_unseen", "speech_mos_distill")
+UNDERSTOOD = (
+    *("speech_wer", "speech_wer_utterance", "speech_cer", "speech_wer_unseen", "speech_cer_unseen", "speech_mos_distill"),
+    *("speech_wer_ctc", "speech_cer_ctc", "speech_wer_ctc_unseen", "speech_cer_ctc_unseen"),
+)
 """Metrics that say nothing of speech which is not understood."""
 PAPER_FAD = "paper: FAD (VGGish)"
 
@@ -78,9 +81,13 @@ def metrics(embeddings: Sequence[str], encoders: Mapping[str, Encoder]) -> tuple
         Metric("speech_wer", "WER (%)", WORDS, paper="speech_wer", paper_title="paper: WER (%)"),
         Metric("speech_cer", "CER (%)", WORDS),
         Metric("speech_wer_utterance", "WER per utterance (%)", WORDS),
+        Metric("speech_wer_ctc", "WER, second judge (%)", WORDS),
+        Metric("speech_cer_ctc", "CER, second judge (%)", WORDS),
         Metric("speech_uer", "UER (%)", WORDS),
         *(Metric(f"speech_{rate}_unseen", f"{rate.upper()}, unseen (%)", UNSEEN) for rate in ("wer", "cer", "uer")),
+        *(Metric(f"speech_{r}_ctc_unseen", f"{r.upper()}, second judge, unseen (%)", UNSEEN) for r in ("wer", "cer")),
         Metric("speech_mos_distill", "MOS (Distill-MOS)", QUALITY, False, "speech_mos", "paper: MOS (raters)"),
+        Metric("speech_sim_o", "SIM-o (WavLM)", QUALITY, False),
         *(metric for metric in fads if metric.group == QUALITY),
         *(metric for metric in fads if metric.group == AUDIO),
         Metric("audio_uer", "UER (%)", AUDIO),

@@ -71,6 +71,12 @@ def bits_per_second(codes: np.ndarray, rate: float, vocabulary: int) -> tuple[fl
     return rate * float(np.log2(vocabulary)), rate * float(-(used * np.log2(used)).sum() + 0.0)
 
 
+def usage(codes: np.ndarray, vocabulary: int) -> tuple[float, float]:
+    """(perplexity of single codes, 2 to their entropy in bits; share of the codes that occur) of codes ``[N]``."""
+    _, bits = bits_per_second(codes, 1.0, vocabulary)
+    return 2.0**bits, len(np.unique(codes)) / vocabulary
+
+
 def interleave(columns: np.ndarray) -> np.ndarray:
     """``[N, S]`` -> the sequence s = [t1, b1, t2, b2, …] of Eq. 15, ``[N S]``."""
     return columns.reshape(-1)

