@@ -32,6 +32,7 @@ use rule stage as cards with:
             if each.name != "attribution" and "card" in each.output.keys()
             for card in every(each.output.card)
         ],
+        manifest=rules.manifest.output.out,
     output:
         out=directory(f"{RESULTS}/cards"),
         card=f"{WORK}/cards/cards.json",

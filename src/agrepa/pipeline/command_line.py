@@ -24,6 +24,8 @@ folder_app = typer.Typer(no_args_is_help=True, help="Your own recordings.")
 app.add_typer(folder_app, name="folder")
 ParamsFile = Annotated[Path, typer.Option(help="Experiment file, e.g. params/demo.yaml.")]
 Demo = Path("params/demo.yaml")
+MEASURED = Path("results/demo")
+MAX_JOBS = 50_000  # Snakemake plans these in minutes: docs/cluster.md
 HELP = {
     "Wildcard": "Which job of the stage this is.",
     "In": "Input file or folder.",
@@ -99,9 +101,9 @@ def render(
         out.write_text(dvc.render(params), encoding="utf-8")
 
 
-@dvc_app.command()
+@dvc_app.command("plan")
 @reported
-def plan(params: ParamsFile, out: Annotated[Path, typer.Option(help="The file to write.")]) -> None:
+def dvc_plan(params: ParamsFile, out: Annotated[Path, typer.Option(help="The file to write.")]) -> None:
     """Write what every job's result depends on besides its inputs: the params that it reads and the hash of its code."""
     from agrepa.pipeline import dvc
 
@@ -142,6 +144,28 @@ def rebuild(params: ParamsFile = Demo) -> None:
     from agrepa.pipeline import graph
 
     graph.rebuild(params)
+
+
+@app.command()
+@reported
+def plan(
+    params: Annotated[Path, typer.Argument(help="Experiment file.")] = Demo,
+    measured: Annotated[Path, typer.Option(help="Results of a finished experiment, with the run cards of its jobs.")] = MEASURED,
+    hours: Annotated[
+        list[str] | None, typer.Option(metavar="DOMAIN=HOURS", help="Audio, e.g. speech=960; once a domain.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table to this file as well.")] = None,
+    max_jobs: Annotated[int, typer.Option(help="More jobs than these are an error.")] = MAX_JOBS,
+) -> None:
+    """Print the jobs of an experiment and what they will take: core-hours, GPU-hours, memory and disk, from measured rates."""
+    from agrepa import params as schema
+    from agrepa.pipeline import plan as planning
+
+    estimates, jobs = planning.plan(params, measured, planning.by_domain(hours or []))
+    if csv is not None:
+        planning.table(estimates).to_csv(csv, index=False)
+    typer.echo(planning.text(estimates))
+    planning.check_size(params, jobs, schema.load(params).shards, max_jobs)
 
 
 @app.command()
