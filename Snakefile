@@ -4,6 +4,7 @@ from snakemake.utils import min_version
 
 from agrepa import params as schema
 from agrepa.evaluation import rows
+
 # Under another name: the Snakefile runs among the names of `snakemake.workflow`, which has a Workflow of its own.
 from agrepa.pipeline.workflow import Workflow as Flow
 

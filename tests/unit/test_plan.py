@@ -127,7 +127,7 @@ def test_hours_must_be_known(root, changed):
     for words, said in (("speech", "write DOMAIN=HOURS"), ("speech=many", "write DOMAIN=HOURS")):
         with pytest.raises(ParamsError, match=said):
             plan.by_domain([words])
-    with pytest.raises(ParamsError, match="music: .* has the domains speech, audio"):
+    with pytest.raises(ParamsError, match=r"music: .* has the domains speech, audio"):
         plan.plan(changed({}), RESULTS, {"music": 3})
     with pytest.raises(ArtifactError, match=r"params holds no run cards: name the results of a finished experiment"):
         plan.plan(changed({}), Path("params"), {})

@@ -150,10 +150,8 @@ def rebuild(params: ParamsFile = Demo) -> None:
 @reported
 def plan(
     params: Annotated[Path, typer.Argument(help="Experiment file.")] = Demo,
-    measured: Annotated[Path, typer.Option(help="Results of a finished experiment, with the run cards of its jobs.")] = MEASURED,
-    hours: Annotated[
-        list[str] | None, typer.Option(metavar="DOMAIN=HOURS", help="Audio, e.g. speech=960; once a domain.")
-    ] = None,
+    measured: Annotated[Path, typer.Option(help="Results of a finished experiment, with its run cards.")] = MEASURED,
+    hours: Annotated[list[str] | None, typer.Option(metavar="DOMAIN=HOURS", help="Of audio; once a domain.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the table to this file as well.")] = None,
     max_jobs: Annotated[int, typer.Option(help="More jobs than these are an error.")] = MAX_JOBS,
 ) -> None:

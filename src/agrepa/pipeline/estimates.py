@@ -78,9 +78,9 @@ class Rates:
 
         They follow on "3 jobs"; without any jobs they say why.
         """
-        known = self._jobs[job.stage]
+        known = [one for one in self._jobs[job.stage] if _did(one.job)]
         if not known:
-            return [], f"none: {self.name} has no run card of {job.stage}"
+            return [], f"none: {self.name} has no run card of {job.stage} that says how much it did"
         if not (same := [one for one in known if one.job.alike == job.alike]):
             return [], f"none: {self.name} has not measured {', '.join(map(str, job.alike.values()))}"
         accelerator = job.get("training.accelerator", "auto")
@@ -91,6 +91,14 @@ class Rates:
         whose = f" of {'the same' if own else 'another'} {names}" if names else ""
         chosen = own or same
         return chosen, f"{whose}{' on a GPU' if any(one.on_gpu for one in chosen) else ''}"
+
+
+def _did(job: Job) -> bool:
+    """Whether a measured job had anything to do, and its card names the parameters that say how much."""
+    try:
+        return growth(job.stage).time(job) > 0
+    except KeyError:
+        return False
 
 
 def _own(job: Job) -> dict[str, str]:
@@ -122,9 +130,8 @@ def estimate(rule: str, jobs: Sequence[Job], rates: Rates) -> Estimate:
             files = grows.files or grows.time
             written.append(sum(sizes) * files(job) / sum(files(one.job) for one in chosen))
             disk += count * written[-1]
-    rate = "; ".join(
-        f"{len(them)} {'job' if len(them) == 1 else 'jobs'}{words}" if them else words for words, them in said.items()
-    )
+    rates_said = (f"{len(them)} {'job' if len(them) == 1 else 'jobs'}{words}" if them else words for words, them in said.items())
+    rate = "; ".join(rates_said)
     return Estimate(
         rule,
         len(jobs),

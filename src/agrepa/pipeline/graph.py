@@ -59,7 +59,7 @@ def listed(params: Path) -> dict[str, list[dict[str, str]]]:
         every = workflow.globals["FLOW"].every
         found: dict[str, list[dict[str, str]]] = {}
         for rule in workflow.rules:
-            if "card" in rule.output.keys():
+            if "card" in rule.output.keys():  # noqa: SIM118 - of names, where `in` looks among files
                 # Some rows' audio is another rule's: the pattern's own constraints say which are this one's.
                 matches = (rule.output.card.match(path) for path in every(rule.output.card))
                 found[rule.name] = [match.groupdict() for match in matches if match]

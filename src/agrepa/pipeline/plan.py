@@ -72,7 +72,7 @@ def by_domain(words: Iterable[str]) -> dict[str, float]:
 
 def measured_corpus(cards: Sequence[Mapping[str, Any]], results: Path) -> Corpus:
     """The clips of a finished experiment: as its run cards list them, or as many as its params asked for, of unknown length."""
-    heard = next((card["params"] for card in cards if card["stage"] == "synthesize"), {})
+    heard: Mapping[str, Any] = next((card["params"] for card in cards if card["stage"] == "synthesize"), {})
     evaluated = {"speech": heard.get("evaluation.speech_clips", 0) + heard.get("evaluation.unseen_clips", 0)}
     evaluated["audio"] = heard.get("evaluation.audio_clips", 0)
     if found := sorted(results.rglob(CORPUS)):
@@ -81,11 +81,11 @@ def measured_corpus(cards: Sequence[Mapping[str, Any]], results: Path) -> Corpus
         return Corpus(table.clips.to_dict(), length, evaluated)
     asked = next((card["params"]["corpora"] for card in cards if card["stage"] in ("candidates", "manifest")), None)
     counts = None if asked is None else _asked(asked)
-    if counts is None or None in counts.values():
+    if counts is None or any(count is None for count in counts.values()):
         raise ArtifactError(
             f"{results} says nowhere how many clips it was made of: run `snakemake -- {results}/cards` in its workspace"
         )
-    return Corpus(counts, {}, evaluated)
+    return Corpus({domain: count for domain, count in counts.items() if count is not None}, {}, evaluated)
 
 
 def planned_corpus(experiment: Experiment, params: Path, known: Corpus, hours: Mapping[str, float]) -> Corpus:
@@ -140,9 +140,7 @@ def check_size(params: Path, jobs: Sequence[Job], shards: int, limit: int) -> No
         return
     sharded = sum("shard" in job.wildcards for job in jobs)
     rest, each = len(jobs) - sharded, sharded // shards
-    said = (
-        f"{params}: {len(jobs):,} jobs are more than {limit:,}, which Snakemake would plan for long before the first one runs: "
-    )
+    said = f"{params}: {len(jobs):,} jobs are more than {limit:,}, which Snakemake plans for long before it runs one: "
     if rest + each > limit:
         raise TooManyJobsError(f"{said}{rest:,} of them are no shards, so run fewer arms or seeds at once")
     raise TooManyJobsError(
