@@ -6,7 +6,7 @@ from agrepa import params as schema
 from agrepa.evaluation import rows
 
 # Under another name: the Snakefile runs among the names of `snakemake.workflow`, which has a Workflow of its own.
-from agrepa.pipeline.workflow import Workflow as Flow
+from agrepa.pipeline.workflow import PREFIX, Workflow as Flow
 
 min_version("9.27")
 
@@ -16,6 +16,7 @@ FLOW = Flow(EXPERIMENT, PARAMS)
 WORK = f"work/{EXPERIMENT.name}"
 RESULTS = f"results/{EXPERIMENT.name}"
 job, every = FLOW.job, FLOW.every
+shell.prefix(PREFIX)
 RUN = "{params.command} 2>&1 | tee {log}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +78,9 @@ def stage_command(stage: str) -> Callable[..., None]:
 
 def main() -> None:
     """The program ``agrepa``."""
+    # The rules' shells ignore these, so that they outlive a stage which stops by itself: see `workflow.PREFIX`.
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
     try:
         for stage in STAGES:
             app.command(stage.replace("_", "-"))(stage_command(stage))
@@ -164,6 +168,15 @@ def plan(
         planning.table(estimates).to_csv(csv, index=False)
     typer.echo(planning.text(estimates))
     planning.check_size(params, jobs, schema.load(params).shards, max_jobs)
+
+
+@app.command()
+@reported
+def check(params: Annotated[Path, typer.Argument(help="Experiment file.")] = Demo) -> None:
+    """Fail unless every job of an experiment has run, with these params, this code and the inputs that there are now."""
+    from agrepa.pipeline import completion
+
+    typer.echo(completion.check(params))
 
 
 @app.command()

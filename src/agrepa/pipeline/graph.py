@@ -46,8 +46,8 @@ def jobs(params: Path) -> list[Any]:
         return sorted(found, key=lambda job: (order[job.rule], sorted(job.wildcards_dict.items())))
 
 
-def listed(params: Path) -> dict[str, list[dict[str, str]]]:
-    """Rule -> the wildcards of each of its jobs, from the rules and the experiment's lists alone: no graph is built."""
+def listed(params: Path) -> dict[str, dict[Path, dict[str, str]]]:
+    """Rule -> each job's run card and wildcards, from the rules and the experiment's lists alone: no graph is built."""
     from snakemake.api import SnakemakeApi
     from snakemake.settings.enums import Quietness
     from snakemake.settings.types import ConfigSettings, OutputSettings, ResourceSettings
@@ -57,12 +57,12 @@ def listed(params: Path) -> dict[str, list[dict[str, str]]]:
         flow = api.workflow(resource_settings=ResourceSettings(cores=1), config_settings=config, snakefile=Path("Snakefile"))
         workflow = flow._workflow
         every = workflow.globals["FLOW"].every
-        found: dict[str, list[dict[str, str]]] = {}
+        found: dict[str, dict[Path, dict[str, str]]] = {}
         for rule in workflow.rules:
             if "card" in rule.output.keys():  # noqa: SIM118 - of names, where `in` looks among files
                 # Some rows' audio is another rule's: the pattern's own constraints say which are this one's.
-                matches = (rule.output.card.match(path) for path in every(rule.output.card))
-                found[rule.name] = [match.groupdict() for match in matches if match]
+                matches = {Path(path): rule.output.card.match(path) for path in every(rule.output.card)}
+                found[rule.name] = {path: match.groupdict() for path, match in matches.items() if match}
         return found
 
 

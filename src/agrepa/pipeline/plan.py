@@ -52,7 +52,7 @@ def plan(params: Path, results: Path, hours: Mapping[str, float]) -> tuple[list[
     estimates, all_jobs = [], []
     for rule, combinations in graph.listed(params).items():
         stage = STAGE_OF.get(rule, rule)
-        jobs = [Job(stage, these, keys.values(stage, experiment, these), corpus) for these in combinations]
+        jobs = [Job(stage, these, keys.values(stage, experiment, these), corpus) for these in combinations.values()]
         estimates.append(estimate(rule, jobs, rates))
         all_jobs += jobs
     return estimates, all_jobs
