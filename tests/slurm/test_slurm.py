@@ -210,7 +210,7 @@ def small(folder: Path, snakefile: str, cluster: Cluster, *words: str) -> subpro
 
 def test_the_multi_node_example_of_the_guide_spans_two_nodes(slurm, tmp_path):
     (tmp_path / "ranks.py").write_text(RANKS)
-    done = small(tmp_path, MULTI_NODE.format(port=29571), slurm, "ranks.txt")
+    done = small(tmp_path, MULTI_NODE.format(port=29571), slurm, "--", "ranks.txt")
     assert done.returncode == 0, done.stderr[-4000:]
     assert (tmp_path / "ranks.txt").read_text() == "2 ranks, sum 3"
 
