@@ -13,7 +13,7 @@ help:
 	@echo "make reproduce   set up, then run the demo experiment: results/demo/ (30 to 40 minutes on 2 cores)"
 	@echo "make verify      reproduce, then compare the scores with the published ones; fails where they did not come out again"
 	@echo "make test        set up, then run the tests, but for those on SLURM"
-	@echo "make slurm-test  only the tests on a real one-node SLURM (needs root, slurmctld, slurmd, slurm-client and munge)"
+	@echo "make slurm-test  only the tests on a real SLURM of simulated nodes (needs root, slurmctld, slurmd, slurm-client and munge)"
 	@echo "make lint        ruff, mypy, codespell, snakefmt and snakemake --lint"
 	@echo "make tables      rebuild tables, figures and report from the stored scores alone"
 	@echo "settings:        PARAMS=params/small.yaml AGAINST=HEAD~1 CORES=8 PYTHON=/path/to/python3.11"

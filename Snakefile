@@ -4,16 +4,19 @@ from snakemake.utils import min_version
 
 from agrepa import params as schema
 from agrepa.evaluation import rows
-from agrepa.pipeline.workflow import Workflow
+
+# Under another name: the Snakefile runs among the names of `snakemake.workflow`, which has a Workflow of its own.
+from agrepa.pipeline.workflow import PREFIX, Workflow as Flow
 
 min_version("9.27")
 
 PARAMS = config.get("params", "params/demo.yaml")
 EXPERIMENT = schema.load(PARAMS)
-FLOW = Workflow(EXPERIMENT, PARAMS)
+FLOW = Flow(EXPERIMENT, PARAMS)
 WORK = f"work/{EXPERIMENT.name}"
 RESULTS = f"results/{EXPERIMENT.name}"
 job, every = FLOW.job, FLOW.every
+shell.prefix(PREFIX)
 RUN = "{params.command} 2>&1 | tee {log}"
 
 

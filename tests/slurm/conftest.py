@@ -13,7 +13,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[cluster.Cluster]:
-    """A running one-node SLURM. Skipped where its programs are missing or we are not root."""
+    """A running SLURM of several nodes. Skipped where its programs are missing or we are not root."""
     if missing := cluster.missing():
         pytest.skip(f"no SLURM here ({', '.join(missing)} missing): apt-get install slurmctld slurmd slurm-client munge")
     if os.geteuid() != 0:

@@ -45,6 +45,7 @@ def test_a_finished_job_leaves_its_output_and_a_complete_card(tmp_path):
     stored = read_json(out.with_name("card.json"))
     assert read_json(out)["domains"]["speech"]["layers"] == [1, 3, 4]
     assert stored["outputs"] == {str(out): sha256(out)}
+    assert stored["bytes"] == {str(out): out.stat().st_size}
     assert stored["inputs"] == {str(probe): sha256(probe)}
     assert stored["params"]["rows.ag_repa.strategy"] == "fog_a"
     assert stored["does"] == signature("select").does

@@ -48,7 +48,8 @@ use rule stage as decode with:
 
 use rule stage as manifest with:
     input:
-        candidates=rules.candidates.output.out,
+        # As text beside a long list: see `cards`.
+        candidates=f"{WORK}/candidates.parquet",
         rows=every(rules.decode.output.rows),
     output:
         out=f"{WORK}/manifest.parquet",

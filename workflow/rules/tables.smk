@@ -32,6 +32,8 @@ use rule stage as collect with:
         **job("collect"),
 
 
+# Where a rule has a long list of files it names the others as text: beside a reference to a rule's output, Snakemake looks
+# each file of the list up by the hash of the whole list.
 use rule stage as cards with:
     input:
         all_settled,
@@ -42,6 +44,7 @@ use rule stage as cards with:
             if each.name != "attribution" and "card" in each.output.keys()
             for card in every(each.output.card)
         ],
+        manifest=f"{WORK}/manifest.parquet",
     output:
         out=directory(f"{RESULTS}/cards"),
         card=f"{WORK}/cards/cards.json",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,8 @@ folder_app = typer.Typer(no_args_is_help=True, help="Your own recordings.")
 app.add_typer(folder_app, name="folder")
 ParamsFile = Annotated[Path, typer.Option(help="Experiment file, e.g. params/demo.yaml.")]
 Demo = Path("params/demo.yaml")
+MEASURED = Path("results/demo")
+MAX_JOBS = 50_000  # Snakemake plans these in minutes: docs/cluster.md
 HELP = {
     "Wildcard": "Which job of the stage this is.",
     "In": "Input file or folder.",
@@ -75,6 +78,9 @@ def stage_command(stage: str) -> Callable[..., None]:
 
 def main() -> None:
     """The program ``agrepa``."""
+    # The rules' shells ignore these, so that they outlive a stage which stops by itself: see `workflow.PREFIX`.
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
     try:
         for stage in STAGES:
             app.command(stage.replace("_", "-"))(stage_command(stage))
@@ -99,9 +105,9 @@ def render(
         out.write_text(dvc.render(params), encoding="utf-8")
 
 
-@dvc_app.command()
+@dvc_app.command("plan")
 @reported
-def plan(params: ParamsFile, out: Annotated[Path, typer.Option(help="The file to write.")]) -> None:
+def dvc_plan(params: ParamsFile, out: Annotated[Path, typer.Option(help="The file to write.")]) -> None:
     """Write what every job's result depends on besides its inputs: the params that it reads and the hash of its code."""
     from agrepa.pipeline import dvc
 
@@ -142,6 +148,35 @@ def rebuild(params: ParamsFile = Demo) -> None:
     from agrepa.pipeline import graph
 
     graph.rebuild(params)
+
+
+@app.command()
+@reported
+def plan(
+    params: Annotated[Path, typer.Argument(help="Experiment file.")] = Demo,
+    measured: Annotated[Path, typer.Option(help="Results of a finished experiment, with its run cards.")] = MEASURED,
+    hours: Annotated[list[str] | None, typer.Option(metavar="DOMAIN=HOURS", help="Of audio; once a domain.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table to this file as well.")] = None,
+    max_jobs: Annotated[int, typer.Option(help="More jobs than these are an error.")] = MAX_JOBS,
+) -> None:
+    """Print the jobs of an experiment and what they will take: core-hours, GPU-hours, memory and disk, from measured rates."""
+    from agrepa import params as schema
+    from agrepa.pipeline import plan as planning
+
+    estimates, jobs = planning.plan(params, measured, planning.by_domain(hours or []))
+    if csv is not None:
+        planning.table(estimates).to_csv(csv, index=False)
+    typer.echo(planning.text(estimates))
+    planning.check_size(params, jobs, schema.load(params).shards, max_jobs)
+
+
+@app.command()
+@reported
+def check(params: Annotated[Path, typer.Argument(help="Experiment file.")] = Demo) -> None:
+    """Fail unless every job of an experiment has run, with these params, this code and the inputs that there are now."""
+    from agrepa.pipeline import completion
+
+    typer.echo(completion.check(params))
 
 
 @app.command()

@@ -46,6 +46,26 @@ def jobs(params: Path) -> list[Any]:
         return sorted(found, key=lambda job: (order[job.rule], sorted(job.wildcards_dict.items())))
 
 
+def listed(params: Path) -> dict[str, dict[Path, dict[str, str]]]:
+    """Rule -> each job's run card and wildcards, from the rules and the experiment's lists alone: no graph is built."""
+    from snakemake.api import SnakemakeApi
+    from snakemake.settings.enums import Quietness
+    from snakemake.settings.types import ConfigSettings, OutputSettings, ResourceSettings
+
+    with contextlib.redirect_stderr(io.StringIO()), SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+        config = ConfigSettings(config={"params": str(params), "plan_without_running": True})
+        flow = api.workflow(resource_settings=ResourceSettings(cores=1), config_settings=config, snakefile=Path("Snakefile"))
+        workflow = flow._workflow
+        every = workflow.globals["FLOW"].every
+        found: dict[str, dict[Path, dict[str, str]]] = {}
+        for rule in workflow.rules:
+            if "card" in rule.output.keys():  # noqa: SIM118 - of names, where `in` looks among files
+                # Some rows' audio is another rule's: the pattern's own constraints say which are this one's.
+                matches = {Path(path): rule.output.card.match(path) for path in every(rule.output.card)}
+                found[rule.name] = {path: match.groupdict() for path, match in matches.items() if match}
+        return found
+
+
 def command(job: Any) -> str:
     """The job's shell command on one line, without the copy into its log."""
     return LOGGING.sub("", " ".join(job.rendered.split()))

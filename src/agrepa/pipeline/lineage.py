@@ -7,21 +7,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agrepa.artifacts.files import read_json, sha256
+from agrepa.artifacts.files import read_json, read_table, sha256
 from agrepa.errors import ArtifactError
-from agrepa.job import Ins, Out
+from agrepa.job import In, Ins, Out
 
 if TYPE_CHECKING:
     from agrepa.params.stages import Settings
 
 CARD = ".card.json"
+CORPUS = "corpus.csv"
 
 
-def gather(p: Settings, *, cards: Ins, out: Out) -> None:
+def gather(p: Settings, *, cards: Ins, manifest: In, out: Out) -> None:
     """Gather the run cards behind the tables, so that they are kept with the results.
 
-    Each is named after its place: ``work/demo/a/b.card.json`` -> ``work.demo.a.b.card.json``."""
+    Each is named after its place: ``work/demo/a/b.card.json`` -> ``work.demo.a.b.card.json``. ``corpus.csv`` beside them says
+    how much audio the jobs had to do with, without which their seconds cannot be scaled to other corpora.
+    """
     out.mkdir(parents=True, exist_ok=True)
+    clips = read_table(manifest).groupby(["split", "domain"]).seconds.agg(["size", "sum"])
+    clips.set_axis(["clips", "seconds"], axis=1).round(2).to_csv(out / CORPUS)
     for card in cards:
         name = ".".join(card.parts)
         shutil.copyfile(card, out / (name if name.endswith(CARD) else name.removesuffix(".json") + CARD))

@@ -70,6 +70,7 @@ def run(stage: str, experiment: Experiment, params: Path, given: dict[str, str],
             "params": parameters,
             "inputs": consumed,
             "outputs": {str(path): sha256(places[name]) for name, path in outputs.items()},
+            "bytes": {str(path): _size(places[name]) for name, path in outputs.items()},
             "seed": int(wildcards.get("seed", experiment.seed)),
             "threads": keys.threads(stage, experiment),
             "numerics": arithmetic.used(experiment.numerics),
@@ -83,6 +84,11 @@ def run(stage: str, experiment: Experiment, params: Path, given: dict[str, str],
     # Only now are the outputs in their place, and the state no longer needed.
     for state in states.values():
         shutil.rmtree(state.folder, ignore_errors=True)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
 
 
 @contextmanager

@@ -19,6 +19,9 @@ from agrepa.pipeline.source import source_hash
 from agrepa.tokens import sequence
 
 WILDCARD = re.compile(r"\{(\w+)[^}]*\}")
+PREFIX = "set -euo pipefail; trap '' TERM USR1; "
+"""Before every rule's shell command. A batch system sends its signals to all processes of a job at once: a shell that died of
+one, or the copy into the log, would take the stage along before it has written what it can go on from."""
 SUFFIXES = {"deb": "deb", "wheel": "whl", "tar": "tar", "hub": "zip", "folder": "zip"}
 
 
