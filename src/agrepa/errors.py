@@ -2,7 +2,9 @@
 
 
 class AgrepaError(Exception):
-    """Base of every expected failure. The CLI prints the message without a traceback and exits with status 1."""
+    """Base of every expected failure. The CLI prints the message without a traceback and exits with ``status``."""
+
+    status = 1
 
 
 class ParamsError(AgrepaError):
@@ -23,3 +25,9 @@ class FetchError(AgrepaError):
 
 class ArtifactError(AgrepaError):
     """A missing, damaged or mismatched artifact of an earlier stage."""
+
+
+class Interrupted(AgrepaError):
+    """A job that was asked to leave and left what it has in its state; run again, it goes on from there."""
+
+    status = 75  # EX_TEMPFAIL of sysexits.h: try again

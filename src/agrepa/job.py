@@ -23,7 +23,9 @@ class State:
     Attributes:
         folder: emptied once the outputs are in their place.
         fingerprint: of everything that the job's result depends on; work of another fingerprint must not be resumed.
+        leave_by: the time, in seconds since the epoch, before which the job has to leave; None is never.
     """
 
     folder: Path
     fingerprint: str
+    leave_by: float | None = None

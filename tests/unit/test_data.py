@@ -8,10 +8,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from agrepa.artifacts.features import index, write_shard
-from agrepa.data.batch_sampler import BatchSampler, pack
+from agrepa.data.batch_sampler import BatchSampler, pack, shares
 from agrepa.data.collate import collate
 from agrepa.data.dataset import Dataset
 from agrepa.data.noise import clip_noise, crops, draw
+from agrepa.data.steps import Steps
 from agrepa.errors import ArtifactError
 from agrepa.model.conditioning import at_positions
 from agrepa.params.stages import ModelSettings, Settings
@@ -37,12 +38,60 @@ def test_the_order_depends_on_seed_and_step_alone_and_covers_every_epoch():
     assert BatchSampler(FRAMES, 64, seed=4).epoch(0) != epoch
 
 
-@pytest.mark.parametrize("start", [0, 5, 13])
-def test_processes_share_the_batches_of_each_step_among_them(start):
-    alone = list(itertools.islice(BatchSampler(FRAMES, 64, seed=3).steps(3 * start), 30))
-    ranks = [BatchSampler(FRAMES, 64, 3, rank=rank, world=3).steps(start) for rank in range(3)]
-    together = [batch for _ in range(10) for batch in (next(rank) for rank in ranks)]
-    assert together == alone
+@pytest.mark.parametrize(("processes", "each"), [(1, 1), (2, 1), (1, 2), (3, 2), (4, 4)])
+def test_processes_and_micro_batches_share_the_clips_of_each_step_among_them(processes, each):
+    for ids in itertools.islice(BatchSampler(FRAMES, 64, seed=3).steps(0), 20):
+        dealt = shares(ids, processes, each)
+        assert sorted(clip for parts in dealt for part in parts for clip in part) == sorted(ids)
+        sizes = [sum(map(len, parts)) for parts in dealt]
+        assert len(dealt) == processes and max(sizes) - min(sizes) <= each
+        assert all(part for parts in dealt for part in parts)
+    assert shares(ids, 1, 1) == [[ids]]
+
+
+def test_a_step_is_the_same_on_one_process_and_on_several(small, settings_of, dataset):
+    """Clips, crops, times, noise and dropouts; what a share divides its sums by is the step's."""
+
+    def taken(rank, world, workers=0, **changes):
+        p = settings_of(ModelSettings, small)
+        p = dataclasses.replace(p, training=p.training.model_copy(update=changes | {"workers": workers}))
+        return list(Steps(p, dataset, 0, rank, world).between(3, 9))
+
+    def by_clip(share):
+        found = {}
+        for batch, drawn in () if share.idle else share.batches:
+            for i, clip in enumerate(batch.ids):
+                frames = batch.mask[i].sum()
+                values = (
+                    batch.mel[i, :frames],
+                    drawn.eps[i, :frames],
+                    drawn.t[i],
+                    drawn.condition.dropped[i],
+                    drawn.given[i, :frames],
+                )
+                found[clip] = values
+        return found
+
+    alone = taken(0, 1)
+    assert [share.step for share in alone] == [3, 4, 5, 6, 7, 8]
+    one_sided = 0
+    for world, each in ((2, 1), (1, 3), (7, 1)):
+        ranks = [taken(rank, world, accumulate=each) for rank in range(world)]
+        for whole, *parts in zip(alone, *ranks, strict=True):
+            ((batch, drawn),) = whole.batches
+            together = {clip: values for share in parts for clip, values in by_clip(share).items()}
+            assert {*together} == {*batch.ids}
+            for clip, values in by_clip(whole).items():
+                assert all(torch.equal(a, b) for a, b in zip(values, together[clip], strict=True))
+            for share in parts:
+                for mine, mine_drawn in share.batches:
+                    assert mine.whole == batch.whole and mine_drawn.heard == drawn.heard
+                    one_sided += len({*mine.domain.tolist()}) < len({*batch.domain.tolist()})
+        assert any(share.idle for rank in ranks for share in rank) == (world == 7), "a process without a clip has a stand-in"
+    assert one_sided, "some share has to lack a domain that its step has"
+    for made, ahead in zip(alone, taken(0, 1, workers=2), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(*(by_clip(s)[s.batches[0][0].ids[0]] for s in (made, ahead)), strict=True))
+        assert made.batches[0][0].ids == ahead.batches[0][0].ids
 
 
 def test_an_epoch_sees_a_share_of_the_thinned_clips_and_another_one_each_time():

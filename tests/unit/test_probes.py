@@ -12,7 +12,7 @@ from scipy.stats import t as student
 
 from agrepa.alignment.bit_c import BiTC
 from agrepa.artifacts.files import read_json
-from agrepa.data.collate import Batch
+from agrepa.data.collate import Batch, Whole
 from agrepa.data.dataset import Dataset
 from agrepa.data.noise import clip_noise
 from agrepa.flow.loss import flow_matching_loss
@@ -31,7 +31,8 @@ from agrepa.tokens.sequence import vocabularies
 def place(inputs):
     x, t, c, mask = inputs
     eps, mel, teacher = torch.randn_like(x), torch.randn_like(x), torch.randn(3, 6)
-    return Place("speech", 0, Batch(["a", "b", "c"], mel, mask, c, torch.zeros(3), {"speech": teacher}, {}), eps, x, t)
+    whole = Whole(["a", "b", "c"], ["speech"] * 3)
+    return Place("speech", 0, Batch(whole.ids, mel, mask, c, torch.zeros(3), {"speech": teacher}, {}, whole), eps, x, t)
 
 
 def test_gradient_norm_equals_one_backward_a_clip(model, place):

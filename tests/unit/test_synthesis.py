@@ -19,7 +19,7 @@ from agrepa.artifacts.files import write_json, write_table
 from agrepa.audio import files
 from agrepa.audio.mel import log_mel
 from agrepa.corpora.manifest import COLUMNS
-from agrepa.data.collate import Batch
+from agrepa.data.collate import Batch, Whole
 from agrepa.errors import ArtifactError, CorpusError
 from agrepa.evaluation import anchors, prompts, synthesis
 from agrepa.model.backbone import build
@@ -160,7 +160,8 @@ def test_guidance_leaves_out_the_tokens_and_keeps_the_reference(small: Experimen
 
     mel, reference = torch.zeros(2, 3, 4), torch.ones(2, 3, 4)
     condition = Condition(torch.zeros(2, 1, 2, dtype=torch.long), torch.zeros(2, 3), reference, torch.tensor([False, False]))
-    batch = Batch(["a", "b"], mel, torch.ones(2, 3, dtype=torch.bool), condition, torch.zeros(2), {}, {})
+    whole = Whole(["a", "b"], ["speech"] * 2)
+    batch = Batch(whole.ids, mel, torch.ones(2, 3, dtype=torch.bool), condition, torch.zeros(2), {}, {}, whole)
     synthesis.sample(cast(Any, model), batch, mel, small.evaluation.sampling)
     assert len(seen) == 6
     assert all(torch.equal(c.reference, reference) for c in seen)

@@ -29,7 +29,7 @@ VOCABULARIES = [14, 4]
 
 @pytest.fixture
 def train_warmup(settings_of, features, codebooks):
-    def train(experiment, folder):
+    def train(experiment, folder, leave_by=None):
         warmup.run(
             settings_of(WarmupSettings, experiment),
             kind="dit",
@@ -37,7 +37,7 @@ def train_warmup(settings_of, features, codebooks):
             **features["sources"],
             codebooks=codebooks,
             targets=features["targets"],
-            state=State(folder / "state", "test"),
+            state=State(folder / "state", "test", leave_by),
             checkpoint=folder / "warmup.safetensors",
             log=folder / "log.parquet",
             validation=folder / "validation.parquet",
@@ -50,7 +50,7 @@ def train_warmup(settings_of, features, codebooks):
 
 @pytest.fixture
 def train_arm(settings_of, features):
-    def train(experiment, row, start, selection, folder, name):
+    def train(experiment, row, start, selection, folder, name, leave_by=None):
         phase_two.run(
             settings_of(ArmSettings, experiment, arm=row),
             arm=name,
@@ -60,7 +60,7 @@ def train_arm(settings_of, features):
             **features["sources"],
             targets=features["targets"],
             features=features["features"],
-            state=State(folder / f"state-{name}", "test"),
+            state=State(folder / f"state-{name}", "test", leave_by),
             checkpoint=folder / f"{name}.safetensors",
             log=folder / f"{name}.parquet",
             validation=folder / f"{name}-validation.parquet",

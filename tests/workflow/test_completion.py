@@ -22,9 +22,9 @@ def test_outputs_of_an_earlier_run_do_not_pass_for_new_ones(workspace):
 def test_a_job_that_did_not_run_after_what_it_reads_is_named(workspace):
     card = workspace.folder / "work/demo/mel/0.safetensors.card.json"
     card.write_text(card.read_text().replace('"work/demo/mel/0.safetensors": "', '"work/demo/mel/0.safetensors": "0'))
-    (workspace.folder / "work/demo/probes/lasp.json.card.json").unlink()
-    (workspace.folder / "work/demo/warmup/checkpoint.safetensors").unlink()
+    (workspace.folder / "work/demo/probes/dit/seed0/lasp.json.card.json").unlink()
+    (workspace.folder / "work/demo/warmup/dit/seed0/checkpoint.safetensors").unlink()
     said = workspace.run("agrepa", "check", check=False).stderr
     assert "index mel was made of another work/demo/mel/0.safetensors" in said
     assert "lasp has no run card" in said
-    assert "warmup has not left work/demo/warmup/checkpoint.safetensors" in said
+    assert "warmup has not left work/demo/warmup/dit/seed0/checkpoint.safetensors" in said

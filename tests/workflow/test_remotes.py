@@ -9,7 +9,7 @@ import pytest
 from shrunken import Workspace, ran_by_dvc
 
 pytestmark = pytest.mark.slow
-MADE = ["warmup/checkpoint.safetensors", "arms/ag_repa/seed0/checkpoint.safetensors", "features/whisper/0.safetensors"]
+MADE = ["warmup/dit/seed0/checkpoint.safetensors", "arms/ag_repa/seed0/checkpoint.safetensors", "features/whisper/0.safetensors"]
 
 
 @pytest.fixture

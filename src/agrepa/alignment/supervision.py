@@ -42,7 +42,7 @@ class Supervision(nn.Module):
         self.target, self.schedule, self.layers = target, schedule, layers
 
     def forward(self, states: dict[int, Tensor], batch: Batch, step: int, t: Tensor) -> Tensor:
-        """The scalar term: states h_l ``[B, T, D]`` by layer, t ``[B]``."""
+        """The scalar term: states h_l ``[B, T, D]`` by layer, t ``[B]``. Those of a step's shares add up to that of the step."""
         loss, weight = t.new_zeros(()), self.schedule(step, t)
         if not weight.any():
             return loss
@@ -57,7 +57,7 @@ class Supervision(nn.Module):
             chosen = batch.domain == index
             if not chosen.any():
                 continue
-            part = chosen.float().mean()
+            clips, part = batch.whole.domains.count(domain), batch.whole.part(domain)
             for layer, share in zip(*selection.get(domain, ((), ())), strict=True):
                 head, mask = self.heads[f"{domain}_{layer}"], batch.mask[chosen]
                 assert isinstance(head, Head)
@@ -74,7 +74,7 @@ class Supervision(nn.Module):
                 leaning = weight[chosen]
                 if isinstance(share, OverTime):
                     leaning, share = leaning * share(t[chosen]), 1.0
-                loss = loss + share * (leaning * (1 - score)).mean() * part
+                loss = loss + share * ((leaning * (1 - score)).sum() / clips) * part
         return loss
 
     def observe(self, step: int, backbone: Backbone) -> dict[str, float]:

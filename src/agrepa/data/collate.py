@@ -27,6 +27,18 @@ class TeacherFrames:
 
 
 @dataclass
+class Whole:
+    """All clips of a step, of which a batch may be a share: their ids and, in the same order, their domains."""
+
+    ids: list[str]
+    domains: list[str]
+
+    def part(self, domain: str) -> float:
+        """How much of the clips are of a domain, from 0 to 1."""
+        return self.domains.count(domain) / len(self.ids)
+
+
+@dataclass
 class Batch:
     """Padded clips.
 
@@ -38,6 +50,7 @@ class Batch:
         domain: index into DOMAINS ``[B]``.
         teacher_vectors: domain -> target vectors ``[B_d, D_T]`` of that domain's clips, in batch order; only where they are read.
         teacher_frames: domain -> the teacher's frames of that domain's clips, in batch order; only where they are read.
+        whole: the clips over which losses are means: those of the batch itself, or of the step of which it is a share.
     """
 
     ids: list[str]
@@ -47,6 +60,7 @@ class Batch:
     domain: Tensor
     teacher_vectors: dict[str, Tensor]
     teacher_frames: dict[str, TeacherFrames]
+    whole: Whole
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
@@ -58,6 +72,7 @@ class Batch:
             self.domain.to(device),
             {name: value.to(device) for name, value in self.teacher_vectors.items()},
             {n: TeacherFrames(f.values.to(device), f.positions.to(device)) for n, f in self.teacher_frames.items()},
+            self.whole,
         )
 
 
@@ -85,4 +100,5 @@ def collate(examples: Sequence[Example]) -> Batch:
                 places[i, : len(place)] = place
             teacher_frames[name] = TeacherFrames(pad_sequence([values for values, _ in framed], batch_first=True), places)
     condition = Condition(tokens, positions, reference, torch.zeros(size, dtype=torch.bool))
-    return Batch([example.id for example in examples], x, mask, condition, domain, vectors, teacher_frames)
+    whole = Whole([example.id for example in examples], [example.domain for example in examples])
+    return Batch(whole.ids, x, mask, condition, domain, vectors, teacher_frames, whole)

@@ -49,6 +49,12 @@ class Training(Strict):
     checkpoint_every: Count
     snapshot_every: Count
     validation_times: Filled[Fraction]
+    # How a training is carried out, and no part of what it is: left out of what a job's result is known by.
+    devices: Count = Field(1, exclude=True)
+    nodes: Count = Field(1, exclude=True)
+    accumulate: Count = Field(1, exclude=True)
+    workers: Whole = Field(0, exclude=True)
+    compile: bool = Field(False, exclude=True)
 
     @field_validator("crop_frames")
     @classmethod

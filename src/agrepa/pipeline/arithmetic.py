@@ -10,7 +10,10 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from agrepa.params.training import Training
 
 Numerics = Literal["portable", "native"]
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -24,6 +27,9 @@ PORTABLE = {
     "CT2_USE_MKL": "0",  # by itself CTranslate2 takes MKL on Intel's machines and oneDNN on others
 }
 """The switch of each library that computes, set to the instructions that every x86-64 machine since 2013 to 2015 has."""
+
+PLAIN = {"devices": 1, "nodes": 1, "accumulate": 1, "compile": False}
+"""Keys of ``training`` that change last bits and nothing else, where they are as they are unless said otherwise."""
 
 
 def settle(threads: int, numerics: Numerics) -> None:
@@ -53,6 +59,12 @@ def instructions() -> list[str]:
 def has_avx2() -> bool:
     """Whether ``portable`` can hold here. Elsewhere, on ARM for instance, a job computes as the machine does."""
     return platform.machine().lower() in ("x86_64", "amd64") and "avx2" in instructions()
+
+
+def carried_out(training: Training) -> dict[str, Any]:
+    """How a training was carried out where it was not in the plain way, for the run card: ``{"carried_out": {"devices": 2}}``."""
+    found = {key: getattr(training, key) for key in PLAIN if getattr(training, key) != PLAIN[key]}
+    return {"carried_out": found} if found else {}
 
 
 def used(numerics: Numerics) -> str:

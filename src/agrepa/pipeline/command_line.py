@@ -37,7 +37,7 @@ HELP = {
 
 
 def reported(function: Callable[..., None]) -> Callable[..., None]:
-    """Print an expected failure without a traceback and exit with status 1."""
+    """Print an expected failure without a traceback and exit with its status."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> None:
@@ -45,7 +45,7 @@ def reported(function: Callable[..., None]) -> Callable[..., None]:
             function(*args, **kwargs)
         except AgrepaError as error:
             print(f"agrepa {function.__name__.replace('_', '-')}: error: {error}", file=sys.stderr)
-            raise typer.Exit(1) from None
+            raise typer.Exit(error.status) from None
 
     return wrapper
 

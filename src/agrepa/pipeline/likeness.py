@@ -85,10 +85,10 @@ def arithmetic(card: Card) -> dict[str, Any]:
     """What the last bits of a job's numbers depend on besides its params and code.
 
     With AVX2 that is the threads and the libraries; with native instructions the machine's own and its CPU as well, and with
-    a GPU that.
+    a GPU that. Of a training also on how many processes and in how many micro-batches it was carried out.
     """
     hardware, numerics = card["hardware"], card.get("numerics", UNSAID)
-    found = {"numerics": numerics, "threads": card["threads"]}
+    found = {"numerics": numerics, "threads": card["threads"], **card.get("carried_out", {})}
     found |= {name: version for name, version in card["versions"].items() if name in LIBRARIES and name not in NO_LIBRARY}
     if numerics != "AVX2":
         found |= {"cpu": hardware["cpu"], "instructions": hardware.get("instructions", UNSAID)}

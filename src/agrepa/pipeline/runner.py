@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import importlib
 import json
+import os
 import resource
 import shutil
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agrepa.artifacts.files import sha256, write_json
-from agrepa.errors import ArtifactError
+from agrepa.errors import ArtifactError, ParamsError
 from agrepa.job import State
 from agrepa.params import Experiment
 from agrepa.pipeline import arithmetic, keys
@@ -26,6 +27,10 @@ from agrepa.pipeline.provenance import provenance
 from agrepa.pipeline.signatures import signature
 from agrepa.pipeline.source import source_hash
 from agrepa.pipeline.stages import STAGES
+
+WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)  # a training on several processes runs in children
+STOP_AFTER = "AGREPA_STOP_AFTER"
+"""Minutes that a job may take: of where it runs and not of what comes out, so it stands in the environment and not in params."""
 
 
 def run(stage: str, experiment: Experiment, params: Path, given: dict[str, str], card: Path) -> None:
@@ -51,9 +56,8 @@ def run(stage: str, experiment: Experiment, params: Path, given: dict[str, str],
     consumed = {str(path): hash_of(path) for paths in inputs.values() for path in paths}
     parameters, source = keys.values(stage, experiment, wildcards), source_hash(stage, experiment, wildcards)
     identity = json.dumps([stage, wildcards, parameters, sorted(consumed.values()), source], sort_keys=True)
-    states = {
-        name: State(Path(given[name]), hashlib.sha256(identity.encode()).hexdigest()) for name in signature(stage).of("State")
-    }
+    fingerprint, leave_by = hashlib.sha256(identity.encode()).hexdigest(), end_of_time(time.time())
+    states = {name: State(Path(given[name]), fingerprint, leave_by) for name in signature(stage).of("State")}
     module, _, function = STAGES[stage].entry.partition(":")
     with whole(stage, outputs) as places:
         entry = getattr(importlib.import_module(module), function)
@@ -74,10 +78,11 @@ def run(stage: str, experiment: Experiment, params: Path, given: dict[str, str],
             "seed": int(wildcards.get("seed", experiment.seed)),
             "threads": keys.threads(stage, experiment),
             "numerics": arithmetic.used(experiment.numerics),
+            **(arithmetic.carried_out(experiment.training) if states and "training" in parameters else {}),
             "source": source,
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 2),
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "peak_memory_mb": max(resource.getrusage(who).ru_maxrss for who in WHO) // 1024,
             **provenance(),
         }
     write_json(card, record)
@@ -89,6 +94,23 @@ def run(stage: str, experiment: Experiment, params: Path, given: dict[str, str],
 def _size(path: Path) -> int:
     """Bytes of a file, or of all files in a folder."""
     return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+
+
+def end_of_time(now: float) -> float | None:
+    """The time before which a job that begins ``now`` has to leave, both in seconds since the epoch; None where nothing is said.
+
+    Raises ParamsError when the environment says something that is no number of minutes.
+    """
+    text = os.environ.get(STOP_AFTER)
+    if text is None:
+        return None
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < float("inf"):
+        raise ParamsError(f"{STOP_AFTER} is {text!r} in the environment: set it to a number of minutes above 0, or unset it")
+    return now + 60 * minutes
 
 
 @contextmanager

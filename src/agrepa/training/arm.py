@@ -19,6 +19,7 @@ from agrepa.seeding import generator
 from agrepa.tokens.sequence import vocabularies
 from agrepa.training import checkpoint as checkpoints
 from agrepa.training.objective import Objective
+from agrepa.training.processes import in_every_process
 from agrepa.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def selected(selection: Path) -> Selection:
     return found
 
 
+@in_every_process
 def run(
     p: ArmSettings,
     *,

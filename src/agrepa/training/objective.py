@@ -45,12 +45,16 @@ class Objective(nn.Module):
         self.alignment_weight, self.reference_loss = settings.alignment_weight, settings.reference_loss
 
     def forward(self, batch: Batch, drawn: Draw) -> dict[str, Tensor]:
-        """Scalar losses: "flow", "bit_c", "alignment" (unweighted where they have a weight) and "total"."""
+        """Scalar losses: "flow", "bit_c", "alignment" (unweighted where they have a weight) and "total".
+
+        Each is a sum over the batch's clips divided by a number that the whole step has, so that those of a step's shares add up
+        to the loss of the step, whichever clips and domains a share lacks.
+        """
         states: dict[int, Tensor] = {}
         x = interpolate(batch.mel, drawn.eps, drawn.t)
         predicted = self.backbone(x, drawn.t, drawn.condition, batch.mask, states=states)
         asked = batch.mask if self.reference_loss else batch.mask & ~drawn.given
-        flow = flow_matching_loss(predicted, velocity(batch.mel, drawn.eps), asked).mean()
+        flow = flow_matching_loss(predicted, velocity(batch.mel, drawn.eps), asked).sum() / len(batch.whole.ids)
         interface = pool(states[0], batch.mask)
         bit_c = weighted_bit_c = alignment = flow.new_zeros(())
         for index, domain in enumerate(DOMAINS):
@@ -58,8 +62,9 @@ class Objective(nn.Module):
             chosen = batch.domain == index
             heard = ~drawn.condition.dropped[chosen]
             if heard.any():
-                teacher, part = batch.teacher_vectors[domain][heard], chosen.float().mean()
-                loss = (1 - self.bit_c.score(interface[chosen][heard], teacher, domain)).mean() * part
+                teacher, part = batch.teacher_vectors[domain][heard], batch.whole.part(domain)
+                score = self.bit_c.score(interface[chosen][heard], teacher, domain)
+                loss = (1 - score).sum() / drawn.heard[domain] * part
                 bit_c, weighted_bit_c = bit_c + loss, weighted_bit_c + self.bit_c_weight[domain] * loss
         if self.supervision is not None:
             alignment = self.supervision(states, batch, drawn.step, drawn.t)

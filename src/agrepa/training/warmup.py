@@ -16,6 +16,7 @@ from agrepa.seeding import generator
 from agrepa.tokens.centres import tables
 from agrepa.tokens.sequence import vocabularies
 from agrepa.training.objective import Objective
+from agrepa.training.processes import in_every_process
 from agrepa.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from agrepa.params.stages import WarmupSettings
 
 
+@in_every_process
 def run(
     p: WarmupSettings,
     *,
@@ -63,5 +65,6 @@ def run(
             save_tensors(kept / f"{step}.safetensors", dict(frozen.named_parameters()))
 
     trainer.fit(snapshot)
-    shutil.copytree(kept, snapshots)
+    if trainer.first:
+        shutil.copytree(kept, snapshots)
     trainer.finish(checkpoint, log, validation)
