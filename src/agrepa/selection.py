@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agrepa.alignment.ranking import equal, top_k, weights
+from agrepa.alignment.ranking import equal, top_k, weighted, weights
 from agrepa.artifacts.files import read_json, write_json
 from agrepa.errors import ArtifactError
 from agrepa.job import Ins, Out, Wildcard
@@ -49,15 +49,16 @@ def random_layers(count: int, k: int, seed: int, draw: int) -> list[int]:
 
 def shares_by_time(measured: dict[str, Any], layers: list[int]) -> dict[str, Any]:
     """lambda_k(t), the shares of Eq. 11 at each time of the probe: ``weights_by_time`` ``[times, K]``, each row of sum 1."""
-    scores = np.asarray(measured["by_time"])[[layer - 1 for layer in layers]]
+    scores = np.asarray(measured["by_time"])[[measured["layers"].index(layer) for layer in layers]]
     return {"times": measured["times"], "weights_by_time": [weights(column) for column in scores.T.tolist()]}
 
 
 def run(p: SelectSettings, *, arm: Wildcard, seed: Wildcard, probe: Ins, out: Out) -> None:
     """Write selection.json: per domain the layers (from 1), the weights, and the scores with intervals they came from.
 
-    An arm whose target is a deeper layer of the model selects among all but the last, which has none. One that weighs its layers
-    by the score at each t has ``times`` and ``weights_by_time`` as well, and as ``weights`` their mean.
+    Layers are selected among those that the probe has scored, which it names as ``layers``. An arm whose target is a deeper layer
+    of the model selects among all but the last, which has none. One that weighs its layers by the score at each t has ``times``
+    and ``weights_by_time`` as well, and as ``weights`` their mean.
 
     Args:
         probe: the result of the probe that the arm's strategy names; none where it names none.
@@ -79,17 +80,18 @@ def run(p: SelectSettings, *, arm: Wildcard, seed: Wildcard, probe: Ins, out: Ou
         else:
             if len(probe) != 1 or p.k is None:
                 raise ArtifactError(f"arm {arm!r}: strategy {p.strategy!r} needs its k and the one result of its probe")
-            measured = read_json(probe[0])["domains"][domain]
-            if p.ranked_by != "score":
-                measured = measured["controls"][p.ranked_by]
-            layers = top_k(measured["score"][:candidates], p.k)
-            scores, low, high = ([measured[name][layer - 1] for layer in layers] for name in ("score", "low", "high"))
+            probed = read_json(probe[0])["domains"][domain]
+            measured = probed if p.ranked_by == "score" else probed["controls"][p.ranked_by]
+            among = [layer for layer in probed["layers"] if layer <= candidates]
+            layers = top_k(measured["score"][: len(among)], p.k, among)
+            places = [among.index(layer) for layer in layers]
+            scores, low, high = ([measured[name][place] for place in places] for name in ("score", "low", "high"))
             if p.weighting == "score_by_time":
                 by_time = shares_by_time(measured, layers)
         if by_time:
             share = np.mean(by_time["weights_by_time"], axis=0).tolist()
         else:
-            share = weights(scores) if p.weighting == "score" and scores else equal(len(layers))
+            share = weighted(p.weighting, scores) if scores else equal(len(layers))
         domains[domain] = {"layers": layers, "weights": share, "scores": scores, "low": low, "high": high} | by_time
     how = {"strategy": p.strategy, "weighting": p.weighting, "depth": p.depth}
     write_json(out, {"arm": arm, "seed": int(seed)} | how | {"domains": domains})

@@ -193,6 +193,7 @@ def make(experiment: Experiment, collected: Path, out: Path) -> None:
     tables.run(
         settings(experiment, "tables"),
         scores=collected / "scores.csv",
+        pairs=collected / "pairs.csv",
         probes=collected / "probes",
         trend=collected / "fog_a_trend.csv",
         curves=collected / "curves.csv",

@@ -9,7 +9,7 @@ import torch
 
 from agrepa import selection
 from agrepa.alignment.protocols import OverTime
-from agrepa.artifacts.files import write_json
+from agrepa.artifacts.files import read_json, write_json
 from agrepa.params.stages import ArmSettings, SelectSettings
 from agrepa.training.arm import selected
 
@@ -50,12 +50,20 @@ COMPARED = {
         ("ag_repa", "ag_repa_frames", "target"),
         ("ag_repa", "ag_repa_haste", "schedule"),
     ],
+    "the released code": [
+        ("ag_repa", "released_probe", "strategy"),
+        ("ag_repa", "released_weights", "weighting"),
+        ("ag_repa", "released_start", "start"),
+        ("ag_repa", "released_interface", "frozen_tokens"),
+        ("ag_repa", "released_steps", "sampling_points"),
+    ],
     "backbones": [
         (row, f"{row}_{kind}", "backbone") for kind in ("uvit", "f5", "unet1d") for row in ("base", "repa_shallow", "ag_repa")
     ],
 }
 TWO_KEYS = {"layersync"}  # a layer of the model is as wide as the model, and LayerSync has no head
 STOPPED = {"haste", "ag_repa_haste"}  # aligned in the first half of Phase II alone
+TWICE = {"released_weights", "as_released"}  # weights of the released code, twice the scores, whatever their sum
 
 
 def differing(one, other):
@@ -82,10 +90,12 @@ def test_any_two_rows_of_table_3_differ_in_how_their_layers_are_chosen_and_in_no
 
 
 def test_every_row_is_compared_with_another(demo):
-    named = {row for pairs in COMPARED.values() for pair in pairs for row in pair[:2]} | TWO_KEYS
+    named = {row for pairs in COMPARED.values() for pair in pairs for row in pair[:2]} | TWO_KEYS | {"as_released"}
     named |= {name for name, arm in demo.rows.items() if "table3" in arm.paper}
     assert named == set(demo.rows)
     assert differing(demo.rows["repa_frames_l8"], demo.rows["layersync"]) == {"target", "head"}
+    each = {key for _, _, key in COMPARED["the released code"]}
+    assert differing(demo.rows["ag_repa"], demo.rows["as_released"]) == each, "all departures of the released code"
 
 
 def made_probe(path):
@@ -93,13 +103,14 @@ def made_probe(path):
     scores = np.abs(np.random.default_rng(0).standard_normal((12, 3))) + 0.1
     mean = scores.mean(1).tolist()
     entry = {"score": mean, "low": mean, "high": mean, "times": [0.1, 0.5, 0.9], "by_time": scores.tolist()}
+    entry["layers"] = list(range(1, 13))
     entry["controls"] = {name: dict.fromkeys(("score", "low", "high"), mean) for name in ("update_size", "mean_ablation")}
     write_json(path, {"domains": {"speech": entry, "audio": entry}})
     return path
 
 
 def test_every_arm_aligns_with_the_same_total_weight(demo, settings_of, tmp_path):
-    """Over layers 1 at every t, and over uniform t 1 in every step in which it aligns at all."""
+    """Over layers 1 at every t, and over uniform t 1 in every step in which it aligns at all; or twice the scores."""
     t = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
     first, last = demo.training.warmup_steps, demo.training.warmup_steps + demo.training.arm_steps - 1
     for arm in [name for name, row in demo.rows.items() if row.strategy != "none"]:
@@ -110,19 +121,25 @@ def test_every_arm_aligns_with_the_same_total_weight(demo, settings_of, tmp_path
         weigh = schedule.build(settings_of(ArmSettings, demo, arm=arm))
         chosen = selected(tmp_path / "out.json")
         assert set(chosen) == {"speech", "audio"}
-        for layers, shares in chosen.values():
+        for domain, (layers, shares) in chosen.items():
             assert len(set(layers)) == len(layers) == len(shares)
+            whole = 1.0
+            if arm in TWICE:
+                scores = read_json(tmp_path / "out.json")["domains"][domain]["scores"]
+                assert shares == [2 * score for score in scores]
+                whole = 2 * sum(scores)
+                assert abs(whole - 1) > 0.1
             total = sum(share(t) if isinstance(share, OverTime) else torch.full_like(t, share) for share in shares)
-            assert torch.allclose(total, torch.ones_like(t)), arm
-            assert (total * weigh(first, t)).mean().item() == pytest.approx(1), arm
-            assert (total * weigh(last, t)).mean().item() == pytest.approx(0 if arm in STOPPED else 1), arm
+            assert torch.allclose(total, torch.full_like(t, whole)), arm
+            assert (total * weigh(first, t)).mean().item() == pytest.approx(whole), arm
+            assert (total * weigh(last, t)).mean().item() == pytest.approx(0 if arm in STOPPED else whole), arm
 
 
 def test_timestep_adaptive_weights_are_the_shares_of_fog_a_at_each_time(demo, settings_of, tmp_path):
     p = settings_of(SelectSettings, demo, arm="ag_repa_timestep")
     by_time = [[3.0, 1.0], [1.0, 1.0], [1.0, 4.0], *([[0.1, 0.1]] * 9)]
     mean = [sum(row) / 2 for row in by_time]
-    entry = {"score": mean, "low": mean, "high": mean, "times": [0.2, 0.8], "by_time": by_time}
+    entry = {"layers": [*range(1, 13)], "score": mean, "low": mean, "high": mean, "times": [0.2, 0.8], "by_time": by_time}
     write_json(tmp_path / "probe.json", {"domains": {"speech": entry, "audio": entry}})
     selection.run(p, arm="ag_repa_timestep", seed="0", probe=[tmp_path / "probe.json"], out=tmp_path / "out.json")
     layers, shares = selected(tmp_path / "out.json")["speech"]
@@ -133,7 +150,7 @@ def test_timestep_adaptive_weights_are_the_shares_of_fog_a_at_each_time(demo, se
 
 
 def test_the_last_layer_is_not_selected_where_the_target_is_a_deeper_one(demo, settings_of, tmp_path):
-    entry = {key: [float(layer) for layer in range(1, 13)] for key in ("score", "low", "high")}
+    entry = {key: [float(layer) for layer in range(1, 13)] for key in ("score", "low", "high")} | {"layers": [*range(1, 13)]}
     write_json(tmp_path / "probe.json", {"domains": {"speech": entry, "audio": entry}})
     found = {}
     for arm in ("ag_repa", "ag_repa_internal"):

@@ -154,6 +154,21 @@ def test_a_stage_gets_the_keys_that_its_settings_name_and_no_other():
         keys.settings("train", EXPERIMENT, {})
 
 
+def test_a_departure_of_one_row_is_no_param_of_the_others():
+    def read(stage, **wildcards):
+        return keys.values(stage, EXPERIMENT, wildcards)
+
+    departures = {"start": "scratch", "frozen_tokens": True}
+    for arm, expected in (("ag_repa", {}), ("as_released", departures)):
+        found = read("train", arm=arm)
+        assert {name: found[f"rows.{arm}.{name}"] for name in departures if f"rows.{arm}.{name}" in found} == expected
+    assert read("synthesize", row="released_steps")["sampling_points.released_steps"] is True
+    for row in ("ag_repa", "control"):
+        assert not [key for key in read("synthesize", row=row) if key.startswith("sampling_points")]
+    other = EXPERIMENT.model_copy(update={"control": "released_steps"})
+    assert keys.settings("synthesize", other, {"row": "control"}).sampling_points, "the control is of its arm's model"
+
+
 def test_settings_of_every_stage_exist_in_the_schema():
     some = {"archive": "queen", "encoder": "yamnet", "stream": "speech", "arm": "ag_repa", "embedding": "aisfx"}
     some |= {"kind": "dit", "row": "control"}

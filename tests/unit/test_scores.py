@@ -192,7 +192,7 @@ def test_arms_are_held_against_each_other_as_they_are_against_base(tmp_path: Pat
         patch.setattr(Experiment, "bases", dict.fromkeys(small.arms, "control"))
         table_of(small, tmp_path, write_metrics(tmp_path), write_losses(tmp_path))
     pairs = pd.read_csv(tmp_path / "pairs.csv")
-    assert list(pairs.columns) == ["first", "second", "metric", "difference", "low", "high", "p", "n", "unit"]
+    assert list(pairs.columns) == ["first", "second", "metric", "difference", "low", "high", "p", "n", "unit", "sd"]
     assert pairs[["first", "second"]].drop_duplicates().to_numpy().tolist() == [["base", "repa_l8"]]
     pairs = pairs.set_index("metric")
     assert set(pairs.index) == {*METRICS, "speech_flow_loss"}
@@ -200,6 +200,24 @@ def test_arms_are_held_against_each_other_as_they_are_against_base(tmp_path: Pat
         against = scored.loc[metric]
         turned = [-against.difference, -against.difference_high, -against.difference_low, against.difference_p, against.n]
         assert found[["difference", "low", "high", "p", "n"]].tolist() == pytest.approx(turned, rel=1e-9, nan_ok=True)
+
+
+def test_a_pair_has_its_deviation_over_seeds_where_there_are_several(
+    tmp_path: Path, demo: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In seed 1 alone REPA makes five errors more: 5 of 22 words, and of two seeds a deviation of that over sqrt 2."""
+    monkeypatch.setattr(scores, "BASE", "control")
+    monkeypatch.setattr(Experiment, "bases", dict.fromkeys(("base", "repa_l8"), "control"))
+    paths = write_metrics(tmp_path)
+    table = utterances("repa_l8", 1)
+    table.loc[0, "word_errors"] += 5
+    write_table(tmp_path / "metrics/repa_l8/seed1/wer.parquet", table)
+    for seeds, expected in (([0, 1], 100 * 5 / sum(WORDS) / np.sqrt(2)), ([0], None)):
+        p = demo.model_copy(update={"arms": ["base", "repa_l8"], "seeds": seeds})
+        table_of(p, tmp_path, [path for path in paths if seeds == [0, 1] or "seed1" not in str(path)])
+        pairs = pd.read_csv(tmp_path / "pairs.csv").set_index("metric")
+        assert ("sd" in pairs) == (expected is not None)
+        assert expected is None or pairs.loc["speech_wer", "sd"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_transcripts_keep_what_was_heard(tmp_path: Path, small: Experiment) -> None:

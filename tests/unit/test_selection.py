@@ -51,7 +51,7 @@ def test_weights_are_shares_and_refuse_what_is_not_positive():
 
 
 def probe(path):
-    domain = {"score": [0.1, 0.4, 0.2, 0.3] * 3, "low": [0.0] * 12, "high": [1.0] * 12}
+    domain = {"layers": [*range(1, 13)], "score": [0.1, 0.4, 0.2, 0.3] * 3, "low": [0.0] * 12, "high": [1.0] * 12}
     write_json(path, {"domains": {"speech": domain, "audio": domain | {"score": list(range(1, 13))}}})
     return path
 
@@ -92,7 +92,7 @@ def test_draws_go_through_every_set_of_layers_once():
 
 
 def test_layers_can_be_ranked_by_a_control_that_stands_beside_fog_a(demo, settings_of, tmp_path):
-    domain = {"score": [9.0] + [0.1] * 11, "low": [0.0] * 12, "high": [9.0] * 12}
+    domain = {"layers": [*range(1, 13)], "score": [9.0] + [0.1] * 11, "low": [0.0] * 12, "high": [9.0] * 12}
     others = {"update_size": [1, 5, 4, 3] * 3, "mean_ablation": [*range(12, 0, -1)]}
     controls = {name: {"score": score, "low": score, "high": score} for name, score in others.items()}
     write_json(tmp_path / "probe.json", {"domains": dict.fromkeys(("speech", "audio"), domain | {"controls": controls})})
@@ -104,6 +104,18 @@ def test_layers_can_be_ranked_by_a_control_that_stands_beside_fog_a(demo, settin
         assert entry["weights"] == pytest.approx([1 / 3] * 3)
         found[arm] = entry["layers"], entry["scores"]
     assert found == {"by_update_size": ([2, 6, 10], [5, 5, 5]), "by_mean_ablation": ([1, 2, 3], [12, 11, 10])}
+
+
+def test_a_layer_that_was_not_probed_is_not_selected_and_scores_stay_with_their_layers(demo, settings_of, tmp_path):
+    domain = {"layers": [1, 3, 5, 7, 9, 11], "score": [0.1, 0.6, 0.2, 0.5, 0.3, 0.4]}
+    domain |= {"low": [0.0, 0.5, 0.1, 0.4, 0.2, 0.3], "high": [0.2, 0.7, 0.3, 0.6, 0.4, 0.5]}
+    write_json(tmp_path / "probe.json", {"domains": dict.fromkeys(("speech", "audio"), domain)})
+    p = settings_of(SelectSettings, demo, arm="released_probe")
+    selection.run(p, arm="released_probe", seed="0", probe=[tmp_path / "probe.json"], out=tmp_path / "out.json")
+    entry = read_json(tmp_path / "out.json")["domains"]["audio"]
+    assert entry["layers"] == [3, 7, 11]
+    assert (entry["scores"], entry["low"], entry["high"]) == ([0.6, 0.5, 0.4], [0.5, 0.4, 0.3], [0.7, 0.6, 0.5])
+    assert entry["weights"] == pytest.approx([0.6 / 1.5, 0.5 / 1.5, 0.4 / 1.5])
 
 
 def test_a_strategy_without_its_probe_is_refused(demo, settings_of, tmp_path):

@@ -168,6 +168,16 @@ def test_guidance_leaves_out_the_tokens_and_keeps_the_reference(small: Experimen
     assert [bool(c.dropped.all()) for c in seen] == [False, True] * 3
 
 
+def test_a_row_that_counts_points_takes_one_step_less(small: Experiment, inputs: dict[str, Path], tmp_path: Path) -> None:
+    def steps(count: int) -> Experiment:
+        sampling = small.evaluation.sampling.model_copy(update={"steps": count})
+        return small.model_copy(update={"evaluation": small.evaluation.model_copy(update={"sampling": sampling})})
+
+    points = synthesize(steps(3), inputs, "released_steps", "0", tmp_path / "points")
+    assert points == synthesize(steps(2), inputs, "base", "0", tmp_path / "two")
+    assert points != synthesize(steps(3), inputs, "base", "0", tmp_path / "three")
+
+
 def test_a_prompt_is_the_longest_utterance_that_is_short_enough_or_the_start_of_the_shortest() -> None:
     rows = [
         ("a", "train", "speech", "ada"),

@@ -49,13 +49,14 @@ def train_warmup(settings_of, features, codebooks):
 
 
 @pytest.fixture
-def train_arm(settings_of, features):
+def train_arm(settings_of, features, codebooks):
     def train(experiment, row, start, selection, folder, name, leave_by=None):
         phase_two.run(
             settings_of(ArmSettings, experiment, arm=row),
             arm=name,
             seed="0",
-            warmup=start,
+            warmup=[start] if start else [],
+            codebooks=[] if start else codebooks,
             selection=selection,
             **features["sources"],
             targets=features["targets"],
@@ -325,6 +326,58 @@ def test_an_arm_that_follows_its_average_sees_the_steps_own_draw_and_resumes_to_
         train_arm(following, "ag_repa", start, chosen, tmp_path, "killed")
     restore()
     assert train_arm(following, "ag_repa", start, chosen, tmp_path, "killed").read_bytes() == made.read_bytes()
+
+
+def test_an_arm_from_scratch_is_base_but_for_its_alignment(small, train_warmup, train_arm, tmp_path):
+    """Both phases in one go, with the initialisation, clips, noise, dropouts and learning rates of the warm-up."""
+    start = train_warmup(small, tmp_path)
+    nothing, some = selection_file(tmp_path / "none.json", []), selection_file(tmp_path / "some.json", [2, 4])
+    scratch = with_arm(small, "ag_repa", start="scratch")
+    base = train_arm(small, "ag_repa", start, nothing, tmp_path, "base")
+    plain = load_tensors(train_arm(scratch, "ag_repa", None, nothing, tmp_path, "plain"))
+    assert all(torch.equal(plain[name], value) for name, value in load_tensors(base).items())
+    aligned = train_arm(scratch, "ag_repa", None, some, tmp_path, "aligned")
+    assert checkpoint.meta(aligned)["step"] == 12
+    logs = [pd.read_parquet(tmp_path / f"{name}.parquet").set_index(["series", "step"]).value for name in ("log", "aligned")]
+    assert logs[0]["learning_rate", 8] == logs[1]["learning_rate", 8]
+    assert logs[1]["train_alignment", 2] > 0 and logs[0]["train_flow", 8] != logs[1]["train_flow", 8]
+    # The first logged loss is that of two steps, before and after a first update with a small learning rate.
+    assert logs[1]["train_flow", 2] == pytest.approx(logs[0]["train_flow", 2], rel=1e-2)
+
+
+def test_an_arm_from_scratch_has_the_heads_of_one_from_the_warm_up(small, train_warmup, train_arm, tmp_path):
+    still = small.model_copy(update={"training": small.training.model_copy(update={"learning_rate": 1e-12})})
+    some, start = selection_file(tmp_path / "some.json", [2, 4]), train_warmup(still, tmp_path)
+    one = load_tensors(train_arm(still, "ag_repa", start, some, tmp_path, "one"))
+    two = load_tensors(train_arm(with_arm(still, "ag_repa", start="scratch"), "ag_repa", None, some, tmp_path, "two"))
+    assert any(name.startswith("model.supervision.heads") for name in one)
+    for name in [name for name in one if name.startswith("model.")]:
+        assert torch.allclose(one[name], two[name], atol=1e-8), name
+
+
+def test_a_checkpoint_is_for_arms_from_the_warm_up_alone(small, train_warmup, train_arm, tmp_path):
+    start, some = train_warmup(small, tmp_path), selection_file(tmp_path / "some.json", [2])
+    with pytest.raises(ArtifactError, match="arm 'one' starts from scratch, and 1 checkpoints were given"):
+        train_arm(with_arm(small, "ag_repa", start="scratch"), "ag_repa", start, some, tmp_path, "one")
+    with pytest.raises(ArtifactError, match="arm 'two' starts from warmup, and 0 checkpoints were given"):
+        train_arm(small, "ag_repa", None, some, tmp_path, "two")
+
+
+def test_frozen_tokens_stay_as_they_were_while_all_else_learns(small, train_warmup, train_arm, tmp_path):
+    start, some = train_warmup(small, tmp_path), selection_file(tmp_path / "some.json", [2, 4])
+    before = load_tensors(start)
+    after = {
+        frozen: load_tensors(
+            train_arm(with_arm(small, "ag_repa", frozen_tokens=frozen), "ag_repa", start, some, tmp_path, f"frozen-{frozen}")
+        )
+        for frozen in (False, True)
+    }
+    names = [name for name in before if name.startswith("model.")]
+    tokens = [name for name in names if ".tokens." in name]
+    assert {name.rsplit(".tokens.", 1)[1].split(".")[0] for name in tokens} == {"tables", "project"}
+    assert all(torch.equal(before[name], after[True][name]) for name in tokens), "no gradient and no weight decay"
+    assert not any(torch.equal(before[name], after[False][name]) for name in tokens)
+    assert not any(torch.equal(before[name], after[True][name]) for name in names if name not in tokens)
 
 
 def test_a_checkpoint_of_other_params_is_refused(small, train_warmup, tmp_path):

@@ -1,4 +1,7 @@
-"""Phase II: of each seed every arm from the same warm-up checkpoint, with the same data order and noise."""
+"""Phase II: of each seed every arm from the same warm-up checkpoint, with the same data order and noise.
+
+An arm from scratch begins where the warm-up does and goes through both phases.
+"""
 
 
 use rule stage as train with:
@@ -7,10 +10,20 @@ use rule stage as train with:
         **CLIPS,
         targets=TARGETS,
         features=lambda wildcards: FLOW.aligned_frames(wildcards.arm),
-        warmup=lambda wildcards: expand(
-            rules.warmup.output.checkpoint,
-            kind=EXPERIMENT.backbone_of[wildcards.arm],
-            seed=wildcards.seed,
+        # Where an arm begins: with the warm-up's checkpoint, or with what the warm-up itself begins with.
+        warmup=lambda wildcards: (
+            []
+            if EXPERIMENT.rows[wildcards.arm].from_scratch
+            else expand(
+                rules.warmup.output.checkpoint,
+                kind=EXPERIMENT.backbone_of[wildcards.arm],
+                seed=wildcards.seed,
+            )
+        ),
+        codebooks=lambda wildcards: (
+            every(rules.codebook.output.out)
+            if EXPERIMENT.rows[wildcards.arm].from_scratch
+            else []
         ),
         selection=rules.select.output.out,
     output:

@@ -22,6 +22,26 @@ checkpoint fog_a:
         RUN
 
 
+# The probe as the released code has it runs where an arm follows it, and nowhere else.
+if "fog_a_released" in PROBED.values():
+
+    checkpoint fog_a_released:
+        input:
+            **CLIPS,
+            warmup=rules.warmup.output.checkpoint,
+        output:
+            out=f"{WORK}/probes/{{kind}}/seed{{seed}}/fog_a_released.json",
+            card=f"{WORK}/probes/{{kind}}/seed{{seed}}/fog_a_released.json.card.json",
+        log:
+            f"{WORK}/logs/probes/fog_a_released.{{kind}}.seed{{seed}}.log",
+        conda:
+            "../../environment.yml"
+        params:
+            **job("fog_a_released"),
+        shell:
+            RUN
+
+
 checkpoint lasp:
     input:
         **CLIPS,

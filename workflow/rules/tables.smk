@@ -59,6 +59,7 @@ use rule stage as tables with:
     input:
         all_settled,
         scores=rules.scores.output.out,
+        pairs=rules.scores.output.pairs,
         probes=rules.collect.output.probes_folder,
         trend=rules.collect.output.trend_csv,
         curves=rules.collect.output.curves,

@@ -30,7 +30,9 @@ class OverTime:
 
 Share = float | OverTime
 Selection = dict[str, tuple[list[int], list[Share]]]
-"""Domain -> layers from 1 and their weights lambda_k, which sum to 1 (at every t). A domain without layers is left out."""
+"""Domain -> layers from 1 and their weights lambda_k, which sum to 1 (at every t) unless they are ``ranking.twice`` the scores.
+
+A domain without layers is left out."""
 
 
 @dataclass(frozen=True)

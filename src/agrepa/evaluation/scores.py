@@ -27,6 +27,7 @@ NUMBERS = ["value", "low", "high"]
 DIFFERENCES = ["difference", "difference_low", "difference_high", "difference_p"]
 COLUMNS = ["row", "metric", *NUMBERS, "n", "unit", "seeds", *DIFFERENCES, "card"]
 PAIR_COLUMNS = ["first", "second", "metric", "difference", "low", "high", "p", "n", "unit"]
+OVER_SEEDS = "sd"  # of pairs.csv, where there are several seeds: the deviation of one seed's difference
 LOSS = re.compile(r"(?P<row>[a-z0-9_]+)/seed(?P<seed>\d+)/validation\.parquet$")
 FLOW_LOSS = "flow_loss"
 
@@ -227,9 +228,12 @@ def paired(metric: str, found: Estimates, bases: dict[str, str]) -> list[dict[st
     for first, second in ((one, other) for one, other in combinations(aligned, 2) if bases[one] == bases[other]):
         (one, clips), (other, others) = found[first], found[second]
         if clips == others:
-            gap = (one - other).interval()
+            between = one - other
+            gap = between.interval()
             numbers = zip(("difference", "low", "high", "p", "n"), (gap.value, gap.low, gap.high, gap.p, gap.n), strict=True)
             line = {"first": first, "second": second, "metric": metric, "unit": gap.unit}
+            if len(between.values) > 1:
+                line[OVER_SEEDS] = rounded(float(between.values.std(ddof=1)))
             lines.append(line | {name: rounded(number) for name, number in numbers})
     return lines
 
@@ -244,9 +248,9 @@ def run(
 ) -> None:
     """Gather every metric of every row into one table, with intervals and differences to Base.
 
-    Writes scores.csv, one line a row and metric; pairs.csv, the differences between arms neither of which is Base; the values
-    alone as JSON, row -> metric -> value, which `dvc metrics` reads; and transcripts.csv, what was said and how it was
-    transcribed.
+    Writes scores.csv, one line a row and metric; pairs.csv, the differences between arms neither of which is Base, with their
+    deviation over seeds where there are several; the values alone as JSON, row -> metric -> value, which `dvc metrics` reads; and
+    transcripts.csv, what was said and how it was transcribed.
 
     Args:
         metrics: all ``metrics/<row>/seed<seed>/<metric>.json``.
@@ -270,7 +274,8 @@ def run(
     table = pd.DataFrame(lines, columns=COLUMNS)
     table = table.iloc[np.lexsort((table.metric, table.row.map(rows.index)))]
     table.to_csv(out, index=False, lineterminator="\n")
-    pd.DataFrame(between, columns=PAIR_COLUMNS).to_csv(pairs, index=False, lineterminator="\n")
+    pair_columns = [*PAIR_COLUMNS, OVER_SEEDS] if len(p.seeds) > 1 else PAIR_COLUMNS
+    pd.DataFrame(between, columns=pair_columns).to_csv(pairs, index=False, lineterminator="\n")
     write_json(
         values, {row: {line.metric: float(line.value) for line in part.itertuples()} for row, part in table.groupby("row")}
     )

@@ -96,6 +96,8 @@ def run(
     model = load_average(checkpoint, backbone, PREFIX).to(where)
     sound = vocoders.load(p.vocoder, p.mel, p.sample_rate, archives)
     scale = p.flow.noise_scale * p.sampling.temperature
+    # n points on [0, 1] have n - 1 steps between them.
+    sampling = p.sampling.model_copy(update={"steps": p.sampling.steps - p.sampling_points})
     out.mkdir()
     lists = manifests.evaluation_lists(dataset.table, p.split, p.speech_clips, p.unseen_clips, p.audio_clips)
     for name, ids in lists.items():
@@ -105,7 +107,7 @@ def run(
         for batch in track(batches, f"{row} {name}", unit="batch"):
             batch = batch.to(where)
             start = clip_noise(batch, scale, int(seed), "synthesis")
-            mels = sample(model, batch, start, p.sampling)
+            mels = sample(model, batch, start, sampling)
             for clip, frames, valid in zip(batch.ids, mels, batch.mask, strict=True):
                 made = frames[valid][given[clip][1] :] if clip in given else frames[valid]
                 wave = sound(dataset.log_mel(made.cpu()))

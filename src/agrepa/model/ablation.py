@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from agrepa.model.backbone import Backbone
+
 if TYPE_CHECKING:
-    from agrepa.model.backbone import Backbone
     from agrepa.model.conditioning import Condition
 
 EPSILON = 1e-8
@@ -43,17 +44,21 @@ def fog_a(
     norm: str = "l2",
     denominator: str = "velocity",
     replace: Callable[[Tensor], Tensor] | None = None,
+    whole: bool = False,
 ) -> Tensor:
     """FoG-A of every layer on one batch, ``[L, B]``.
 
     Args:
-        backbone: in eval mode.
+        backbone: in eval mode, unless ``whole``.
         x: x_t ``[B, T, M]``; t ``[B]``; mask ``[B, T]``.
         denominator: "velocity", or "network" for the part of it that the network made: of v = c_skip x_t + c_out F the c_out F,
             so that the ratio is ||F^{\\k} - F|| / ||F||.
         replace: gives what the layer adds instead of f_l, of f_l ``[B, T, D]``; when absent it adds nothing, which is FoG-A.
+        whole: run the whole network for every layer, as the definition has it, so that in train mode each run has dropouts of its
+            own; a backbone's shortcut has those of the layers below a gate in common.
     """
-    velocities = backbone.ablated(x, t, condition, mask, replace)
+    inputs = (x, t, condition, mask, replace)
+    velocities = Backbone.ablated(backbone, *inputs) if whole else backbone.ablated(*inputs)
     full = next(velocities)
     given = backbone.given(x, t) if denominator == "network" else None
     return torch.stack([relative_change(gated, full, mask, norm, given) for gated in velocities])

@@ -15,8 +15,9 @@ CONTROLLED = ("fog_a",)  # strategies whose probe measures controls beside its s
 LOOKING_DEEPER = ("internal", "internal_pooled", "average")  # targets that are a deeper layer of the model itself
 FRAMES = ("frames", "frames_standardised")  # targets that read the teachers' frames
 
-Weighting = Literal["equal", "score", "score_by_time"]
+Weighting = Literal["equal", "score", "score_by_time", "twice_score"]
 RankedBy = Literal["score", "update_size", "mean_ablation"]
+Start = Literal["warmup", "scratch"]
 
 
 class LayerRule(Strict):
@@ -44,7 +45,11 @@ class Arm(Strict):
             Base that it is compared with are those of this backbone.
         draw: which of the random sets of k layers, all of them different; the first is 0.
         ranked_by: which number of the probe ranks the layers: its score, or one of the controls that stand beside it.
-        weighting: the same weight for each layer; in proportion to the score; or at each t in proportion to the score at t.
+        weighting: the same weight for each layer; in proportion to the score; at each t in proportion to the score at t; or twice
+            the score as it is, so that the weights have another sum.
+        start: where training begins: at the end of the warm-up, or where that began, for the steps of both phases.
+        frozen_tokens: the token embedding, its tables and their projection, does not learn.
+        sampling_points: ``evaluation.sampling.steps`` counts the points on [0, 1] of which one step lies between two.
     """
 
     label: Text
@@ -59,6 +64,9 @@ class Arm(Strict):
     head: Name = "mlp"
     schedule: Name = "constant"
     refresh: Name = "frozen"
+    start: Start = "warmup"
+    frozen_tokens: bool = False
+    sampling_points: bool = False
     paper: dict[str, str] = {}
 
     @model_validator(mode="after")
@@ -80,7 +88,8 @@ class Arm(Strict):
             raise ValueError(f"{said} takes no layers anew, only {', '.join(REFRESHABLE)} does: use refresh: frozen")
         if self.refresh != "frozen" and self.ranked_by != "score":
             raise ValueError(f"refresh {self.refresh!r} ranks layers by their score: use ranked_by: score, or refresh: frozen")
-        for name in ("target", "head", "schedule"):
+        # From scratch Base would be Base once more; otherwise trained or sampled, it would be no measure of the others.
+        for name in ("target", "head", "schedule", "start", "frozen_tokens", "sampling_points"):
             if self.strategy == "none" and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{said} aligns nothing and has no {name!r}: remove it, or give the arm another strategy")
         return self
@@ -88,7 +97,7 @@ class Arm(Strict):
     @property
     def differs_in_layers_alone(self) -> bool:
         """Whether the arm is Eq. 12 with equal weights, so that only which layers it aligns sets it apart."""
-        keys = ("backbone", "weighting", "target", "head", "schedule", "refresh")
+        keys = ("backbone", "weighting", "target", "head", "schedule", "refresh", "start", "frozen_tokens", "sampling_points")
         return all(getattr(self, key) == type(self).model_fields[key].default for key in keys)
 
     def same_but_backbone(self, other: Arm) -> bool:
@@ -100,6 +109,11 @@ class Arm(Strict):
     def looks_deeper(self) -> bool:
         """Whether its target is a deeper layer of the model itself, which the last layer does not have."""
         return self.target in LOOKING_DEEPER
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether it begins where the warm-up began, with the centres of the codebooks."""
+        return self.start == "scratch"
 
     @property
     def reads_frames(self) -> bool:

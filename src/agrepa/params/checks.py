@@ -17,6 +17,7 @@ from agrepa.params.base import Key, Slip, kinds, stated
 from agrepa.params.evaluation import FEWEST_CLIPS
 
 if TYPE_CHECKING:
+    from agrepa.params.arms import Arm
     from agrepa.params.experiment import Experiment
 
 
@@ -26,7 +27,7 @@ def slips(p: Experiment, package: Path) -> Iterator[Slip]:
     yield from too_small_models(p, package)
     yield from wrong_sources(p, package)
     yield from wrong_strategies(p, package)
-    yield from wrong_arms(p)
+    yield from wrong_arms(p, package)
     yield from references.slips(p, package)
     yield from wrong_spectrogram(p, package)
     yield from wrong_prompt(p)
@@ -100,7 +101,14 @@ def wrong_strategies(p: Experiment, package: Path) -> Iterator[Slip]:
             yield Slip(("rows", name, "strategy"), message, arm.strategy)
 
 
-def wrong_arms(p: Experiment) -> Iterator[Slip]:
+def reached(p: Experiment, arm: Arm, package: Path) -> int:
+    """Of how many layers an arm may take some. A probe that scores every n-th from the first alone states n as EVERY."""
+    probed = arm.strategy in kinds("probes", "run", package)
+    every = (stated("probes", arm.strategy, "EVERY", package) if probed else None) or 1
+    return len(range(1, p.model.depth - arm.looks_deeper + 1, every))
+
+
+def wrong_arms(p: Experiment, package: Path) -> Iterator[Slip]:
     """Arms that are not there, lack what they are compared with, or ask for layers that the model does not have."""
     for name in sorted(RESERVED & set(p.rows)):
         yield Slip(("rows", name), "the tables and curves have a row of that name already: choose another", name)
@@ -121,9 +129,14 @@ def wrong_arms(p: Experiment) -> Iterator[Slip]:
     depth = p.model.depth
     for name in [arm for arm in p.arms if arm in p.rows]:
         row = p.rows[name]
-        most = depth - row.looks_deeper
+        if row.sampling_points and p.evaluation.sampling.steps == 1:
+            message = "makes no step of evaluation.sampling.steps 1, a single point: raise that, or remove it"
+            yield Slip(("rows", name, "sampling_points"), message, row.sampling_points)
+        most = reached(p, row, package)
         if row.k is not None and row.k > most:
             there = f"{most} that have a deeper one to agree with" if row.looks_deeper else str(depth)
+            if most < depth - row.looks_deeper:
+                there = f"{most} that {row.strategy} scores"
             message = f"arm {name!r} asks for k = {row.k} layers and the model has {there}: lower k or raise model.depth"
             yield Slip(("rows", name, "k"), message, row.k)
         elif row.k is not None and row.draw >= (sets := comb(most, row.k)):

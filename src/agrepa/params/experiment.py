@@ -109,6 +109,12 @@ class Experiment(Strict):
         fog_a = self.probes.fog_a
         return {name: None if arm.refresh == "frozen" else (fog_a.norm, fog_a.denominator) for name, arm in self.rows.items()}
 
+    @property
+    def sampling_points(self) -> dict[str, bool]:
+        """Row of arms.yaml, or a row that a model makes beside them -> whether its steps of sampling are counted as points."""
+        found = {name: arm.sampling_points for name, arm in self.rows.items()}
+        return found | dict.fromkeys(CONTROLS, found[self.control])
+
     @model_validator(mode="after")
     def _fits_together(self, info: ValidationInfo) -> Experiment:
         package = (info.context or {}).get("package", PACKAGE)

@@ -40,7 +40,10 @@ class FogA(Grid):
 
 
 class Probes(Strict):
-    """One entry for each probe, by its name; an entry of a probe that is not named here is a Grid."""
+    """One entry for each probe, by its name; an entry of a probe that is not named here is a Grid.
+
+    ``fog_a_released`` looks where the paper's released code does, and is taken where an arm follows it.
+    """
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Grid]
@@ -49,6 +52,7 @@ class Probes(Strict):
     fog_a: FogA
     lasp: Grid
     gradient_norm: Grid
+    fog_a_released: Grid = Grid(clips=1, times=[0.8])
 
     def grids(self) -> dict[str, Grid]:
         """Probe -> its entry."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, dataclass_transform
 
 from agrepa.params.archives import Archive
-from agrepa.params.arms import Arm, LayerRule, RankedBy, Weighting
+from agrepa.params.arms import Arm, LayerRule, RankedBy, Start, Weighting
 from agrepa.params.audio import Mel, Vocoder
 from agrepa.params.base import Domains
 from agrepa.params.corpora import Corpora, Source
@@ -22,9 +22,14 @@ from agrepa.params.tokens import Stream, Tokens
 from agrepa.params.training import Teachers, Training
 
 
-def key(path: str) -> Any:
-    """The dotted key that a field stands for."""
-    return field(metadata={"key": path})
+def key(path: str, **but: Any) -> Any:
+    """The dotted key that a field stands for.
+
+    Args:
+        but: ``unless``, a value with which the key is no part of what a job reads: a departure that one row takes is none of the
+            other rows' params.
+    """
+    return field(metadata={"key": path} | but)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(key,))
@@ -112,6 +117,8 @@ class ArmSettings(WarmupSettings):
     weighting: Weighting = key("rows.{arm}.weighting")
     looks_deeper: bool = key("rows.{arm}.looks_deeper")
     refresh_by: tuple[str, str] | None = key("refreshes.{arm}")
+    start: Start = key("rows.{arm}.start", unless="warmup")
+    frozen_tokens: bool = key("rows.{arm}.frozen_tokens", unless=False)
 
 
 class FogATrendSettings(ModelSettings):
@@ -120,6 +127,12 @@ class FogATrendSettings(ModelSettings):
 
 class FogASettings(ModelSettings):
     probe: FogA = key("probes.fog_a")
+    bootstrap: int = key("probes.bootstrap")
+
+
+class FogAReleasedSettings(ModelSettings):
+    probe: Grid = key("probes.fog_a_released")
+    denominator: Literal["velocity", "network"] = key("probes.fog_a.denominator")
     bootstrap: int = key("probes.bootstrap")
 
 
@@ -149,6 +162,7 @@ class SynthesizeSettings(ModelSettings):
     model: Model = key("models.{backbone_of.{row}}")
     vocoder: Vocoder = key("evaluation.vocoder")
     sampling: Sampling = key("evaluation.sampling")
+    sampling_points: bool = key("sampling_points.{row}", unless=False)
     prompt: Prompt | None = key("evaluation.prompt")
     split: Literal["validation", "test"] = key("evaluation.split")
     speech_clips: int = key("evaluation.speech_clips")

@@ -52,8 +52,14 @@ def keys(stage: str, experiment: Experiment, wildcards: Wildcards) -> dict[str, 
 
 def values(stage: str, experiment: Experiment, wildcards: Wildcards) -> dict[str, Any]:
     """The parameters that one job reads, threads and numerics included, as plain data by dotted key."""
-    wanted = [*keys(stage, experiment, wildcards).values(), f"threads.{STAGES[stage].threads}", "numerics"]
-    return {key: _plain(lookup(experiment, key)[0]) for key in dict.fromkeys(wanted)}
+    unless = {f.name: f.metadata["unless"] for f in dataclasses.fields(STAGES[stage].settings) if "unless" in f.metadata}
+    said = [
+        key
+        for name, key in keys(stage, experiment, wildcards).items()
+        if name not in unless or lookup(experiment, key)[0] != unless[name]
+    ]
+    wanted = dict.fromkeys([*said, f"threads.{STAGES[stage].threads}", "numerics"])
+    return {key: _plain(lookup(experiment, key)[0]) for key in wanted}
 
 
 def settings(stage: str, experiment: Experiment, wildcards: Wildcards) -> Settings:

@@ -57,6 +57,7 @@ STAGES = {
     "warmup": Stage("agrepa.training.warmup:run", settings.WarmupSettings, "warmup", (BACKBONE,)),
     "fog_a": Stage("agrepa.probes.fog_a:run", settings.FogASettings, "warmup", (BACKBONE,)),
     "fog_a_trend": Stage("agrepa.probes.fog_a_trend:run", settings.FogATrendSettings, "arms", (BACKBONE,)),
+    "fog_a_released": Stage("agrepa.probes.fog_a_released:run", settings.FogAReleasedSettings, "arms", (BACKBONE,)),
     "lasp": Stage("agrepa.probes.lasp:run", settings.LaspSettings, "arms", (BACKBONE,)),
     "gradient_norm": Stage("agrepa.probes.gradient_norm:run", settings.GradientNormSettings, "arms", (BACKBONE,)),
     "select": Stage("agrepa.selection:run", settings.SelectSettings),

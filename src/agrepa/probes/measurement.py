@@ -34,10 +34,14 @@ TOP = 3
 
 @dataclass
 class Scores:
-    """Scores of one domain: values ``[L, times, clips]`` and the cluster (speaker or source) of each clip."""
+    """Scores of one domain: values ``[L, times, clips]`` and the cluster (speaker or source) of each clip.
+
+    ``layers`` are the L that were scored, from 1 and rising; all of the model where it is None.
+    """
 
     values: np.ndarray
     families: list[str]
+    layers: list[int] | None = None
 
 
 @dataclass
@@ -115,14 +119,15 @@ def summarise(scores: Scores, times: list[float], samples: int, seed: int) -> di
     Clips are resampled, not speakers: a validation split has too few speakers for that, which the result says.
     """
     values = scores.values
-    layers, _, n = values.shape
+    count, _, n = values.shape
+    layers = list(range(1, count + 1)) if scores.layers is None else scores.layers
     by_clip = values.mean(1)
     resampled = by_clip @ resamples(n, samples, seed, "probe bootstrap") / n
     low, high = np.percentile(resampled, percentiles(n), axis=1)
     mean = by_clip.mean(1)
     ranks = rankdata(-resampled, axis=0, method="ordinal")
     return {
-        "layers": list(range(1, layers + 1)),
+        "layers": layers,
         "times": list(times),
         "score": mean.tolist(),
         "low": low.tolist(),
@@ -130,7 +135,7 @@ def summarise(scores: Scores, times: list[float], samples: int, seed: int) -> di
         "by_time": values.mean(2).tolist(),
         "clips": n,
         "families": len(set(scores.families)),
-        "ranking": [int(i) + 1 for i in np.argsort(-mean, kind="stable")],
+        "ranking": [layers[i] for i in np.argsort(-mean, kind="stable")],
         "top_k_stability": (ranks <= TOP).mean(1).tolist(),
     }
 

@@ -67,9 +67,12 @@ def read_scores(path: Path) -> pd.DataFrame:
 def read_pairs(path: Path) -> pd.DataFrame:
     """``pairs.csv``: the difference of two arms, first less second, one line a (first, second, metric); Base is none of them.
 
+    ``sd``, the deviation of one seed's difference, is NaN of a single seed, of which the file does not have the column.
+
     Raises ArtifactError as ``read_csv`` does.
     """
-    return read_csv(path, ["first", "second", "metric", *PAIR_NUMBERS], PAIR_NUMBERS)
+    frame = read_csv(path, ["first", "second", "metric", *PAIR_NUMBERS], PAIR_NUMBERS)
+    return frame.assign(sd=pd.to_numeric(frame["sd"].where(frame["sd"] != "")) if "sd" in frame else np.nan)
 
 
 def replications(folder: Path, name: str, stage: str) -> dict[int, Path]:

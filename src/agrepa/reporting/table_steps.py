@@ -32,9 +32,10 @@ BACKWARD = 3  # a step costs three forwards: the backward pass costs two
 def forwards(strategy: str, probes: Probes, depth: int, domains: int) -> float:
     """Forward passes of one clip that choosing the layers takes; 0 for a strategy without a probe.
 
-    FoG-A runs the layers above each gate once more, so (depth + 3) / 2 passes a clip and time; LASP one; the gradient norm three.
+    FoG-A runs the layers above each gate once more, so (depth + 3) / 2 passes a clip and time, and as released all of them, depth
+    + 1; LASP one; the gradient norm three.
     """
-    passes = {"fog_a": (depth + 3) / 2, "lasp": 1.0, "gradient_norm": float(BACKWARD)}
+    passes = {"fog_a": (depth + 3) / 2, "fog_a_released": depth + 1.0, "lasp": 1.0, "gradient_norm": float(BACKWARD)}
     if strategy not in passes:
         return 0.0
     settings = getattr(probes, strategy)

@@ -1,4 +1,7 @@
-"""Stage ``tables``: the paper's twelve tables as measured, beside the paper's values, as CSV, Markdown and LaTeX."""
+"""Stage ``tables``: the paper's twelve tables as measured, beside the paper's values, and one of its released code.
+
+Each is CSV, Markdown and LaTeX.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,18 @@ import pandas as pd
 from agrepa.artifacts.files import read_json, write_json
 from agrepa.errors import ArtifactError
 from agrepa.job import In, Out
-from agrepa.reporting import table_cost, table_layers, table_scd, table_scores, table_stability, table_steps, table_variants
+from agrepa.reporting import (
+    table_cost,
+    table_layers,
+    table_released,
+    table_scd,
+    table_scores,
+    table_stability,
+    table_steps,
+    table_variants,
+)
 from agrepa.reporting.captions import caption
-from agrepa.reporting.collected import read_curves, read_probe, read_scores, read_selections, read_trend
+from agrepa.reporting.collected import read_curves, read_pairs, read_probe, read_scores, read_selections, read_trend
 from agrepa.reporting.layout import Page, latex, markdown
 from agrepa.reporting.metrics import Metric, distances, metrics
 from agrepa.reporting.paper import TABLES as PAPER_TABLES
@@ -24,10 +36,10 @@ if TYPE_CHECKING:
     from agrepa.params.stages import ClaimsSettings, FiguresSettings, ReportSettings, TablesSettings
 
 WORDS = "words.json"
-NAMES = PAPER_TABLES
+NAMES = (*PAPER_TABLES, table_released.NAME)
 TEXT_COLUMNS = (
     *("method", "measure", "probe", "domain", "paper_config", "strategy", "arm", "metric", "card", "verdict"),
-    "label",
+    *("label", "departs"),
     *("first", "second", "layers_speech", "weights_speech", "layers_audio", "weights_audio", "paper_layers"),
 )
 COST = (
@@ -40,19 +52,31 @@ TITLES = {
     "table6": table_steps.TITLE,
     "table7": table_stability.TITLE,
     **table_variants.TITLES,
+    table_released.NAME: table_released.TITLE,
 }
 
 
 def run(
-    p: TablesSettings, *, scores: In, probes: In, trend: In, curves: In, selections: In, cards: In, paper: In, out: Out
+    p: TablesSettings,
+    *,
+    scores: In,
+    pairs: In,
+    probes: In,
+    trend: In,
+    curves: In,
+    selections: In,
+    cards: In,
+    paper: In,
+    out: Out,
 ) -> None:
     """The paper's tables, measured beside published.
 
-    Writes ``table1`` to ``table12`` (.csv, .md, .tex), ``table1.controls.csv``, ``table2.differences.csv``, ``table2.cards.csv``
-    and ``words.json``; and what trainings cost, ``cost`` (.csv, .md), which alone differs between equal runs.
+    Writes ``table1`` to ``table12`` and ``released`` (.csv, .md, .tex), ``table1.controls.csv``, ``table2.differences.csv``,
+    ``table2.cards.csv`` and ``words.json``; and what trainings cost, ``cost`` (.csv, .md), which alone differs
+    between equal runs.
 
     Args:
-        scores: the experiment's ``scores.csv``.
+        scores: the experiment's ``scores.csv``; pairs: ``pairs.csv``, beside it.
         probes, selections: folders of one JSON each.
         trend: CSV of FoG-A along the warm-up.
         curves: CSV of the losses of all trainings.
@@ -78,6 +102,7 @@ def run(
             name: table_variants.compute(name, p.rows, p.backbone_of, p.backbones, found, measured, theirs)
             for name in table_variants.TITLES
         },
+        table_released.NAME: table_released.compute(p.rows, found, read_pairs(pairs), measured, chosen),
         "table1.controls": table_scd.controls(probed["fog_a"]),
         "table2.differences": table_scores.differences(p.rows, found, measured),
         "table2.cards": table_scores.provenance(p.rows, found, measured),
@@ -113,6 +138,8 @@ def read_page(p: TablesSettings | FiguresSettings, name: str, tables: Path) -> P
         grids = table_steps.layout(frame)
     elif name == "table7":
         grids = table_stability.layout(frame)
+    elif name == table_released.NAME:
+        grids = table_released.layout(frame, metrics(p.embeddings, p.encoders))
     else:
         grids = table_variants.layout(frame, metrics(p.embeddings, p.encoders))
     words = read_json(tables / WORDS)[name]
@@ -130,6 +157,8 @@ def _words(p: TablesSettings, name: str, tables: Path, measured: Sequence[Metric
         reading = table_steps.reading(frame)
     elif name == "table7":
         reading = table_stability.reading(frame)
+    elif name == table_released.NAME:
+        reading, notes = table_released.reading(frame, measured), table_released.notes(frame)
     elif name in table_variants.TITLES:
         reading = table_variants.reading(frame, read_frame(tables / "table2.differences.csv"), measured)
         notes = [table_variants.missing(frame)]

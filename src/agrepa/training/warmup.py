@@ -5,16 +5,10 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-import torch
-
-from agrepa.alignment.bit_c import BiTC
 from agrepa.artifacts.files import save_tensors
 from agrepa.data.dataset import Dataset
 from agrepa.job import In, Ins, Out, State, Wildcard
-from agrepa.model.backbone import build
-from agrepa.seeding import generator
-from agrepa.tokens.centres import tables
-from agrepa.tokens.sequence import vocabularies
+from agrepa.training.initialisation import initial
 from agrepa.training.objective import Objective
 from agrepa.training.processes import in_every_process
 from agrepa.training.trainer import Trainer
@@ -52,11 +46,7 @@ def run(
         snapshots: folder of ``<step>.safetensors``, the moving average's backbone every ``snapshot_every`` steps.
     """
     dataset = Dataset(p, manifest=manifest, statistics=statistics, mel=mel, tokens=tokens, teachers=p.teachers, targets=targets)
-    torch.manual_seed(generator(int(seed), "initialisation").initial_seed())
-    backbone = build(p.model, p.mel.bands, vocabularies(p.tokens, p.domains), noise_scale=p.flow.noise_scale)
-    if p.model.tables == "centres":
-        backbone.tokens.start(tables(codebooks, p.tokens, p.model.token_width, p.domains))
-    objective = Objective(p.training, backbone, BiTC(backbone.width, dataset.teacher_widths()))
+    objective = Objective(p.training, *initial(p, int(seed), codebooks, dataset.teacher_widths()))
     trainer = Trainer(p, objective, dataset, "warmup", int(seed), 0, p.training.warmup_steps, None, state)
     kept = state.folder / "snapshots"
 

@@ -50,8 +50,7 @@ class Refreshed:
         for domain in self.selection:
             scores = self.scores(domain, backbone)
             layers = ranking.top_k(scores[: len(self.reachable[domain])], self.k)
-            by_score = self.p.weighting == "score"
-            shares = ranking.weights([scores[layer - 1] for layer in layers]) if by_score else ranking.equal(self.k)
+            shares = ranking.weighted(self.p.weighting, [scores[layer - 1] for layer in layers])
             self.selection[domain] = (layers, list(shares))
             written |= {f"weight_{domain}_{layer}": share for layer, share in zip(layers, shares, strict=True)}
         return written
