@@ -67,8 +67,13 @@ def fetch(archive: Archive) -> Path:
     A file appears under its name only once it is complete and checked, so that no killed or failed run leaves a bad one.
 
     Raises:
-        FetchError: nothing that was tried got it, or its hash is another; then the file is deleted.
+        FetchError: it is not pinned, nothing that was tried got it, or its hash is another; then the file is deleted.
     """
+    if archive.unpinned:
+        raise FetchError(
+            f"{archive.package}: {', '.join(archive.unpinned)} is not pinned in archives.yaml: `agrepa pin` with the name of the "
+            "archive prints what to write there"
+        )
     cache = cache_folder()
     target = cache / archive.file
     cache.mkdir(parents=True, exist_ok=True)

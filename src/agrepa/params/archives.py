@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from agrepa.params.base import Positive, Strict, Text, is_none
 
 SUFFIX = {"deb": ".deb", "wheel": ".whl", "tar": ".tar.gz", "hub": ".zip", "folder": ".zip"}
+UNPINNED = "unpinned"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -20,14 +21,15 @@ class Archive(Strict):
 
     Its hash is ``sha256``, or ``md5`` where its publisher states no other. Two kinds are ``files`` with a SHA-256 each, packed
     into ``file`` once they are checked: ``hub``, of the repository ``package`` of the Hugging Face hub at the commit ``version``,
-    and ``folder``, from the folder ``path`` of this machine.
+    and ``folder``, from the folder ``path`` of this machine. Of these, a version ``unpinned`` and a file without its hash can be
+    planned with and not be fetched.
     """
 
     kind: Literal["deb", "wheel", "tar", "hub", "folder"]
     package: Text
     version: Text
     file: Text
-    files: Annotated[dict[str, Sha256] | None, Field(min_length=1, exclude_if=is_none)] = None
+    files: Annotated[dict[str, Sha256 | None] | None, Field(min_length=1, exclude_if=is_none)] = None
     sha256: Annotated[Sha256 | None, Field(exclude_if=is_none)] = None
     md5: Annotated[str | None, Field(pattern=r"^[0-9a-f]{32}$", exclude_if=is_none)] = None
     megabytes: Positive
@@ -48,8 +50,10 @@ class Archive(Strict):
     @field_validator("version")
     @classmethod
     def _is_a_revision(cls, value: str, info: ValidationInfo) -> str:
-        if info.data.get("kind") == "hub" and not re.fullmatch(r"[0-9a-f]{40}", value):
-            raise ValueError("of a hub is its revision, 40 hex digits of a commit; a branch or a tag may move: name the commit")
+        if info.data.get("kind") == "hub" and value != UNPINNED and not re.fullmatch(r"[0-9a-f]{40}", value):
+            raise ValueError(
+                "of a hub is its revision, 40 hex digits of a commit; branches and tags move: name the commit, or unpinned"
+            )
         return value
 
     @field_validator("file")
@@ -61,7 +65,7 @@ class Archive(Strict):
 
     @field_validator("files")
     @classmethod
-    def _are_inside(cls, value: dict[str, str] | None) -> dict[str, str] | None:
+    def _are_inside(cls, value: dict[str, str | None] | None) -> dict[str, str | None] | None:
         for name in value or ():
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or str(path) != name:
@@ -90,8 +94,16 @@ class Archive(Strict):
         return self.kind in ("hub", "folder")
 
     @property
+    def unpinned(self) -> list[str]:
+        """What has to be pinned before it can be fetched: a hub's version, files without a hash."""
+        version = ["version"] if self.kind == "hub" and self.version == UNPINNED else []
+        return version + [name for name, digest in (self.files or {}).items() if digest is None]
+
+    @property
     def pinned(self) -> tuple[str, str]:
         """The name of the hash that is checked, and what it must be; of several files, that of their list by sha256sum."""
+        if self.unpinned:
+            return "sha256", UNPINNED
         if self.files:
             listed = "".join(f"{digest}  {name}\n" for name, digest in sorted(self.files.items()))
             return "sha256", hashlib.sha256(listed.encode()).hexdigest()

@@ -172,6 +172,24 @@ def plan(
 
 @app.command()
 @reported
+def pin(
+    archive: Annotated[str, typer.Argument(help="A name in archives.yaml, of kind hub or folder.")], params: ParamsFile = Demo
+) -> None:
+    """Print what pins an archive, for archives.yaml: the hub's commit and the hash of each file, as they are now."""
+    import yaml
+
+    from agrepa import params as schema
+    from agrepa.archives import pin as pinning
+    from agrepa.errors import ParamsError
+
+    archives = schema.load(params).archives
+    if archive not in archives:
+        raise ParamsError(f"archives.yaml has no {archive!r}: choose from {', '.join(archives)}")
+    typer.echo(yaml.safe_dump({archive: pinning.pin(archives[archive])}, sort_keys=False), nl=False)
+
+
+@app.command()
+@reported
 def check(params: Annotated[Path, typer.Argument(help="Experiment file.")] = Demo) -> None:
     """Fail unless every job of an experiment has run, with these params, this code and the inputs that there are now."""
     from agrepa.pipeline import completion
