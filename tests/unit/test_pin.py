@@ -84,8 +84,6 @@ def test_a_folder_is_pinned_by_the_hashes_of_its_files(tmp_path: Path) -> None:
 def test_what_is_not_pinned_is_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub: list[str]) -> None:
     monkeypatch.setenv("AGREPA_CACHE", str(tmp_path))
     assert archive().pinned == ("sha256", "unpinned")
-    with pytest.raises(
-        FetchError, match=r"version, config\.json, model\.safetensors is not pinned in archives\.yaml"
-    ):
+    with pytest.raises(FetchError, match=r"version, config\.json, model\.safetensors is not pinned in archives\.yaml"):
         fetch.fetch(archive())
     assert not hub
