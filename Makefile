@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .PHONY: help setup reproduce verify test slurm-test lint tables format
 
 help:
-	@echo "make reproduce   set up, then run the demo experiment: results/demo/ (30 to 40 minutes on 2 cores)"
+	@echo "make reproduce   set up, then run the demo experiment: results/demo/ (50 to 60 minutes on 2 cores)"
 	@echo "make verify      reproduce, then compare the scores with the published ones; fails where they did not come out again"
 	@echo "make test        set up, then run the tests, but for those on SLURM"
 	@echo "make slurm-test  only the tests on a real SLURM of simulated nodes (needs root, slurmctld, slurmd, slurm-client and munge)"
