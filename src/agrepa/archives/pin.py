@@ -27,9 +27,7 @@ def pin(archive: Archive) -> dict[str, object]:
     if archive.kind == "folder":
         folder = Path(str(archive.path)).expanduser()
         if missing := [name for name in archive.files or () if not (folder / name).is_file()]:
-            raise FetchError(
-                f"{archive.package}: the folder {folder} lacks {', '.join(missing)}: correct path or files"
-            )
+            raise FetchError(f"{archive.package}: the folder {folder} lacks {', '.join(missing)}: correct path or files")
         return {"version": archive.version, "files": {name: sha256(folder / name) for name in archive.files or ()}}
     if archive.kind == "hub":
         return _from_hub(archive)

@@ -56,6 +56,9 @@ class Job:
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value at a dotted key of ``reads``; ``default``, or KeyError without one, where the job does not read it."""
+        if key.startswith("model.") and "model" not in self.reads:  # that of the job's backbone
+            kind = next((name for name in self.reads if name.startswith("models.")), "model")
+            key = key.replace("model", kind, 1)
         parts = key.split(".")
         for count in range(len(parts), 0, -1):
             found: Any = self.reads.get(".".join(parts[:count]))
