@@ -50,6 +50,22 @@ def test_table2_puts_the_papers_value_beside_the_measured_one(written: Path) -> 
     assert table.loc[["Ground truth", "Copy synthesis", "Control (tokens of another clip)"], "paper_speech_wer"].isna().all()
 
 
+def test_the_metrics_of_optional_networks_are_shown_where_they_were_measured(
+    demo: Experiment, collected: Path, tmp_path: Path
+) -> None:
+    make(demo, collected, tmp_path / "without")
+    assert not {"speech_wer_ctc", "speech_sim_o"} & set(pd.read_csv(tmp_path / "without" / "table2.csv"))
+    scores = pd.read_csv(collected / "scores.csv")
+    new = [scores[scores.metric == "speech_wer"].assign(metric=name) for name in ("speech_wer_ctc", "speech_sim_o")]
+    pd.concat([scores, *new]).to_csv(collected / "scores.csv", index=False)
+    make(demo, collected, tmp_path / "with")
+    table = tables.read_frame(tmp_path / "with" / "table2.csv").set_index("method")
+    assert table.loc["Base (no layer alignment)", "speech_wer_ctc"] == table.loc["Base (no layer alignment)", "speech_wer"]
+    assert "speech_cer_ctc" not in table
+    written = (tmp_path / "with" / "table2.md").read_text()
+    assert "WER, second judge (%)" in written and "SIM-o (WavLM)" in written
+
+
 def test_a_missing_metric_is_an_empty_cell_and_a_dash(written: Path) -> None:
     table = pd.read_csv(written / "table2.csv", dtype=str, keep_default_na=False)
     columns = [f"speech_cer{end}" for end in ("", "_low", "_high", "_n", "_unit")]

@@ -40,7 +40,7 @@ class CtcTranscriber:
 
     def __init__(self, archive: Path) -> None:
         self.about = identity(archive)
-        self.front = Wav2Vec2FeatureExtractor.from_dict(read_settings(archive, "preprocessor_config.json"))
+        self.front: Any = Wav2Vec2FeatureExtractor.from_dict(read_settings(archive, "preprocessor_config.json"))
         with tempfile.TemporaryDirectory() as folder:
             vocabulary = Path(folder) / "vocab.json"
             vocabulary.write_bytes(zip_member(archive, member(archive, "vocab.json")))

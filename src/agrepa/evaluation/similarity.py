@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class Voices:
     """
 
     def __init__(self, archive: Path) -> None:
-        self.front = Wav2Vec2FeatureExtractor.from_dict(read_settings(archive, "preprocessor_config.json"))
+        self.front: Any = Wav2Vec2FeatureExtractor.from_dict(read_settings(archive, "preprocessor_config.json"))
         self.network = pretrained(WavLMForXVector, archive)
 
     @torch.inference_mode()

@@ -35,9 +35,9 @@ def run(p: FiguresSettings, *, scores: In, probes: In, selections: In, curves: I
 
     Raises ArtifactError naming the file when a figure's data is missing.
     """
-    note, measured = p.data_note, metrics(p.embeddings, p.encoders)
     fog_a, lasp = read_probe(probes, "fog_a"), read_probe(probes, "lasp")
     found, chosen, clips = read_scores(scores), read_selections(selections), read_clips(listening)
+    note, measured = p.data_note, metrics(p.embeddings, p.encoders, set(found["metric"]))
     names = labels(p.rows, list(found["row"]))
     arms = {row: label for row, label in names.items() if row in p.rows}
     followers = [arm for arm in arms if p.rows[arm].strategy == "fog_a" and p.rows[arm].ranked_by == "score"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,8 @@ UNDERSTOOD = (
     *("speech_wer_ctc", "speech_cer_ctc", "speech_wer_ctc_unseen", "speech_cer_ctc_unseen"),
 )
 """Metrics that say nothing of speech which is not understood."""
+OPTIONAL = ("speech_wer_ctc", "speech_cer_ctc", "speech_wer_ctc_unseen", "speech_cer_ctc_unseen", "speech_sim_o")
+"""Metrics of networks that an experiment may do without."""
 PAPER_FAD = "paper: FAD (VGGish)"
 
 
@@ -74,10 +76,10 @@ def distances(embeddings: Sequence[str], encoders: Mapping[str, Encoder]) -> lis
     return found
 
 
-def metrics(embeddings: Sequence[str], encoders: Mapping[str, Encoder]) -> tuple[Metric, ...]:
-    """Every metric in the order of the tables."""
+def metrics(embeddings: Sequence[str], encoders: Mapping[str, Encoder], found: Collection[str] = ()) -> tuple[Metric, ...]:
+    """Every metric in the order of the tables; one of OPTIONAL only where it is among ``found``, the names that there are."""
     fads = distances(embeddings, encoders)
-    return (
+    known = (
         Metric("speech_wer", "WER (%)", WORDS, paper="speech_wer", paper_title="paper: WER (%)"),
         Metric("speech_cer", "CER (%)", WORDS),
         Metric("speech_wer_utterance", "WER per utterance (%)", WORDS),
@@ -92,3 +94,4 @@ def metrics(embeddings: Sequence[str], encoders: Mapping[str, Encoder]) -> tuple
         *(metric for metric in fads if metric.group == AUDIO),
         Metric("audio_uer", "UER (%)", AUDIO),
     )
+    return tuple(metric for metric in known if metric.name not in OPTIONAL or metric.name in found)

@@ -72,7 +72,8 @@ def run(
     pages = {name: read_page(p, name, tables) for name in TABLES}
     cost = read_frame(tables / f"{table_cost.NAME}.csv")
     pages |= {name: table_cost.under(page, cost) for name, page in pages.items() if name in ("table2", "table3")}
-    measured, found = metrics(p.embeddings, p.encoders), read_scores(scores)
+    found = read_scores(scores)
+    measured = metrics(p.embeddings, p.encoders, set(found["metric"]))
     behind = provenance(p.rows, found, measured)
     rows = labels(p.rows, sorted({row for clip in clips for row in clip.mels}))
     shown_clips = [players(clip, rows) for clip in clips]

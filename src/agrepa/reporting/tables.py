@@ -91,7 +91,7 @@ def run(
     found = read_scores(scores)
     probed = {name: read_probe(probes, name) for name in ("lasp", "fog_a")}
     chosen = read_selections(selections)
-    measured, fads = metrics(p.embeddings, p.encoders), distances(p.embeddings, p.encoders)
+    measured, fads = metrics(p.embeddings, p.encoders, set(found["metric"])), distances(p.embeddings, p.encoders)
     frames = {
         "table1": table_scd.compute(probed, p.depth, p.tokens.config, theirs),
         "table2": table_scores.compute(p.rows, found, measured, chosen, theirs),
@@ -131,7 +131,7 @@ def read_page(p: TablesSettings | FiguresSettings, name: str, tables: Path) -> P
     if name == "table1":
         grids = table_scd.layout(frame, read_frame(tables / "table1.controls.csv"))
     elif name == "table2":
-        grids = table_scores.layout(frame, _differences(tables, frame), metrics(p.embeddings, p.encoders))
+        grids = table_scores.layout(frame, _differences(tables, frame), metrics(p.embeddings, p.encoders, frame.columns))
     elif name == "table3":
         grids = table_layers.layout(frame, distances(p.embeddings, p.encoders))
     elif name == "table6":
