@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.slurm, pytest.mark.timeout(3000)]
 COMMAND = ("snakemake", "--workflow-profile", "profiles/slurm")
 TABLES = [f"results/demo/tables/table{number}.csv" for number in (1, 2, 3)]
 # Trainings long enough to be met in the middle.
-SLOWER = {"training": {"warmup_steps": 60, "arm_steps": 40}}
+SLOWER = {"training": {"warmup_steps": 50, "arm_steps": 30}}
 TRAINED = "work/demo/arms/ag_repa/seed0/checkpoint.safetensors"
 BEHIND = ["work/demo/warmup/checkpoint.safetensors", "work/demo/probes/fog_a.json", "work/demo/selections/ag_repa.json", TRAINED]
 
@@ -141,7 +141,8 @@ def test_jobs_that_are_lost_in_every_way_train_the_same_model_in_the_end(slurm, 
     begun = time.monotonic()
     run = Run(workspace, slurm, "--", TRAINED)
 
-    # A hang in the middle of training, e.g. on a file system: only its time limit ends it.
+    # A hang in the middle of training, e.g. on a file system. Its limit is nearer than the signal that the profile asks for, so
+    # that comes at once, and ends the stage: which counts as failed, where one that did not listen would be timed out.
     hanging = int(run.wait_for(working(workspace, "warmup"), "a state of the warm-up"))
     os.kill(hanging, signal.SIGSTOP)
     late = run.wait_for(started(slurm, "warmup"), "a running warmup")
@@ -169,12 +170,12 @@ def test_jobs_that_are_lost_in_every_way_train_the_same_model_in_the_end(slurm, 
     workspace.run("snakemake", "--unlock", "--cores", "1")
     Run(workspace, slurm, "--", TRAINED).finish()
 
-    for number, state in ((late, "TIMEOUT"), (again, "CANCELLED"), (killed, "FAILED")):
+    for number, state in ((late, "FAILED"), (again, "CANCELLED"), (killed, "FAILED")):
         assert f"SLURM-job '{number}' failed, SLURM status is: '{state}'" in run.text
     assert f"'{requeued}' failed" not in run.text and f"'{third}' failed" not in run.text
     for file in BEHIND:
         assert (workspace.folder / file).read_bytes() == (undisturbed.folder / file).read_bytes()
-    assert not (slurm.folder / "sacct.asked").exists()
+    assert not slurm.asked_sacct()
     with capsys.disabled():
         print(f"\n{time.monotonic() - begun:.0f} s")
 
