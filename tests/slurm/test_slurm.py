@@ -117,11 +117,6 @@ def test_an_arm_trained_by_slurm_jobs_gives_the_same_tables(slurm, workspace, tm
     workspace.edit("params/arms.yaml", {"ag_repa": {"k": 2}})
     here = workspace.copy(tmp_path / "here")
     here.snakemake()
-    # As one would for GPUs; the nodes' are there for the scheduler alone.
-    profile = workspace.folder / "profiles" / "slurm" / "config.yaml"
-    profile.write_text(
-        profile.read_text().replace("# slurm_partition: \"'gpu'\"", "slurm_partition: \"'gpu'\"").replace("# gpu: 1", "gpu: 1")
-    )
     begun = time.monotonic()
     output = Run(workspace, slurm).finish()
     assert "has been submitted with SLURM jobid" in output
@@ -208,6 +203,13 @@ rule shard:
 """
 
 
+GPU = """
+rule train:
+    output: "train.txt"
+    shell: "scontrol show job $SLURM_JOB_ID > {output}"
+"""
+
+
 def small(folder: Path, snakefile: str, cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
     """Snakemake in a folder of its own, on the cluster."""
     (folder / "Snakefile").write_text(snakefile)
@@ -224,6 +226,21 @@ def test_the_multi_node_example_of_the_guide_spans_two_nodes(slurm, tmp_path):
     done = small(tmp_path, MULTI_NODE.format(port=29571), slurm, "--", "ranks.txt")
     assert done.returncode == 0, done.stderr[-4000:]
     assert (tmp_path / "ranks.txt").read_text() == "2 ranks, sum 3"
+
+
+def test_the_profile_asks_for_a_gpu_once_its_lines_are_no_comments(slurm, tmp_path, root):
+    """The nodes' GPUs are there for the scheduler alone."""
+    profile = tmp_path / "profiles" / "slurm" / "config.yaml"
+    profile.parent.mkdir(parents=True)
+    lines = (root / "profiles" / "slurm" / "config.yaml").read_text()
+    profile.write_text(re.sub(r"# (slurm_partition: \"'gpu'\"|gpu: 1)", r"\1", lines))
+    (tmp_path / "Snakefile").write_text(GPU)
+    environment = Workspace.at(tmp_path).environment(slurm.environment)
+    done = subprocess.run(COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-4000:]
+    job = (tmp_path / "train.txt").read_text()
+    wanted = ("Partition=gpu", "TresPerJob=gres.gpu.1", "TimeLimit=1-00:00:00", "mem=8000M", "Requeue=1")
+    assert [words for words in wanted if not re.search(words, job)] == []
 
 
 def test_in_a_job_array_a_failed_task_still_removes_the_output_of_the_first(slurm, tmp_path):
