@@ -110,9 +110,9 @@ NodeName=DEFAULT CPUs={cpus} RealMemory={memory_mb} Gres=gpu:fake:{GPUS} State=U
         srun = folder / "bin" / "srun"
         srun.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun", path=SYSTEM)} "$@"\n')
         srun.chmod(0o755)
-        # The plugin takes a job for done when sacct answers UNKNOWN: it must not be asked.
+        # The plugin takes a job for done when sacct answers UNKNOWN: it must not be asked for states.
         sacct = folder / "bin" / "sacct"
-        sacct.write_text(f"#!/bin/sh\necho asked >> {folder}/sacct.asked\nexit 1\n")
+        sacct.write_text(f'#!/bin/sh\necho "$@" >> {folder}/sacct.asked\nexit 1\n')
         sacct.chmod(0o755)
 
     def call(self, *command: str) -> subprocess.CompletedProcess[str]:
@@ -147,6 +147,11 @@ NodeName=DEFAULT CPUs={cpus} RealMemory={memory_mb} Gres=gpu:fake:{GPUS} State=U
         """Job number -> state, of the jobs that SLURM still knows as waiting or running."""
         lines = self.call("squeue", "--noheader", "--format", "%A %T").stdout.split("\n")
         return dict(line.split() for line in lines if line)
+
+    def asked_sacct(self) -> bool:
+        """Whether anyone asked the program that does not work here for states of jobs; for accounts, the plugin always does."""
+        asked = self.folder / "sacct.asked"
+        return asked.exists() and "State" in asked.read_text()
 
     def running(self) -> str | None:
         """The number of a job that runs, if there is one."""

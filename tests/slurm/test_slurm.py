@@ -14,15 +14,17 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster
-from shrunken import Workspace, made_once
+from shrunken import Workspace
 
 from agrepa.artifacts.files import read_json
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm, pytest.mark.timeout(3000)]
 COMMAND = ("snakemake", "--workflow-profile", "profiles/slurm")
 TABLES = [f"results/demo/tables/table{number}.csv" for number in (1, 2, 3)]
-# Trainings long enough to be met in the middle, and of the rest what the tables cannot do without.
-SLOWER = {"training": {"warmup_steps": 60, "arm_steps": 40}, "evaluation": {"frechet": {"embeddings": ["yamnet"]}}}
+# Trainings long enough to be met in the middle.
+SLOWER = {"training": {"warmup_steps": 50, "arm_steps": 30}}
+TRAINED = "work/demo/arms/ag_repa/seed0/checkpoint.safetensors"
+BEHIND = ["work/demo/warmup/checkpoint.safetensors", "work/demo/probes/fog_a.json", "work/demo/selections/ag_repa.json", TRAINED]
 
 
 class Run:
@@ -73,6 +75,11 @@ def started(cluster: Cluster, rule: str) -> Callable[[], str | None]:
     return look
 
 
+def other(look: Callable[[], str | None], *known: str) -> Callable[[], str | None]:
+    """The same of a job that is none of those."""
+    return lambda: found if (found := look()) not in (None, *known) else None
+
+
 def working(space: Workspace, stage: str) -> Callable[[], str | None]:
     """Finds the process of a stage once it has written a state that it could go on from, if it keeps one."""
 
@@ -106,46 +113,48 @@ def overhead(cluster: Cluster, space: Workspace) -> str:
     return f"{done} jobs, {ran:.0f} s in SLURM, {staged:.0f} s in stages, {(ran - staged) / done:.1f} s more a job"
 
 
-def fresh(folder: Path) -> Workspace:
-    """The shrunken experiment, of which nothing has run."""
-    folder.mkdir(parents=True)
-    space = Workspace(folder)
-    space.edit("params/demo.yaml", SLOWER)
-    return space
+def test_an_arm_trained_by_slurm_jobs_gives_the_same_tables(slurm, workspace, tmp_path, capsys):
+    workspace.edit("params/arms.yaml", {"ag_repa": {"k": 2}})
+    here = workspace.copy(tmp_path / "here")
+    here.snakemake()
+    begun = time.monotonic()
+    output = Run(workspace, slurm).finish()
+    assert "has been submitted with SLURM jobid" in output
+    for table in TABLES:
+        assert (workspace.folder / table).read_bytes() == (here.folder / table).read_bytes()
+    assert workspace.planned() == {}
+    assert "jobs of params/demo.yaml ran on what there is now" in workspace.run("agrepa", "check").stdout
+    with capsys.disabled():
+        print(f"\n{time.monotonic() - begun:.0f} s; {overhead(slurm, workspace)}")
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """The experiment, run on this machine without SLURM."""
-    return made_once("undisturbed", tmp_path_factory, lambda folder: fresh(folder).snakemake())
+def test_jobs_that_are_lost_in_every_way_train_the_same_model_in_the_end(slurm, workspace, tmp_path, capsys):
+    """Cancelled, over its limit, killed, requeued, and Snakemake itself killed, in one run. What follows is the same work."""
+    workspace.edit("params/demo.yaml", SLOWER)
+    undisturbed = workspace.copy(tmp_path / "undisturbed")
+    undisturbed.snakemake("--", TRAINED)
+    begun = time.monotonic()
+    run = Run(workspace, slurm, "--", TRAINED)
 
-
-def test_an_experiment_whose_jobs_are_lost_in_every_way_ends_with_the_same_tables(slurm, undisturbed, tmp_path, capsys):
-    space, begun = fresh(tmp_path / "space"), time.monotonic()
-    profile = space.folder / "profiles" / "slurm" / "config.yaml"
-    # As one would for GPUs; the nodes' are there for the scheduler alone.
-    profile.write_text(
-        profile.read_text().replace("# slurm_partition: \"'gpu'\"", "slurm_partition: \"'gpu'\"").replace("# gpu:", "gpu:")
-    )
-    run = Run(space, slurm)
-
-    cancelled = run.wait_for(started(slurm, "encode"), "a running encode")
-    slurm.call("scancel", cancelled)
-
-    # A hang, e.g. on a file system, in the middle of training: only its time limit ends it.
-    hanging = int(run.wait_for(working(space, "warmup"), "a state of the warm-up"))
+    # A hang in the middle of training, e.g. on a file system. Its limit is nearer than the signal that the profile asks for, so
+    # that comes at once, and ends the stage: which counts as failed, where one that did not listen would be timed out.
+    hanging = int(run.wait_for(working(workspace, "warmup"), "a state of the warm-up"))
     os.kill(hanging, signal.SIGSTOP)
     late = run.wait_for(started(slurm, "warmup"), "a running warmup")
     assert slurm.call("scontrol", "update", f"JobId={late}", "TimeLimit=1").returncode == 0
+    again = run.wait_for(other(started(slurm, "warmup"), late), "the warm-up again")
+    slurm.call("scancel", again)
+    third = run.wait_for(other(started(slurm, "warmup"), late, again), "the warm-up once more")
 
-    killed = int(run.wait_for(working(space, "train"), "a state of a training"))
-    os.kill(killed, signal.SIGKILL)
-
-    requeued = run.wait_for(started(slurm, "synthesize"), "a running synthesize")
+    requeued = run.wait_for(started(slurm, "fog_a"), "a running fog_a")
     assert slurm.call("scontrol", "requeue", requeued).returncode == 0
 
+    stage = int(run.wait_for(working(workspace, "train"), "a state of a training"))
+    killed = run.wait_for(started(slurm, "train"), "a running training")
+    os.kill(stage, signal.SIGKILL)
+
     # Snakemake itself: its jobs go on, and end before the next run begins.
-    run.wait_for(started(slurm, "wer"), "a running wer")
+    run.wait_for(other(started(slurm, "train"), killed), "the training again")
     run.process.kill()
     run.process.wait(30)
     run.reader.join(10)
@@ -153,20 +162,17 @@ def test_an_experiment_whose_jobs_are_lost_in_every_way_ends_with_the_same_table
     assert slurm.jobs(), "its jobs go on without it"
     slurm.call("scancel", "--name", name)
     slurm.cancel_all()
-    space.run("snakemake", "--unlock", "--cores", "1")
-    last = Run(space, slurm)
-    output = run.text + last.finish()
+    workspace.run("snakemake", "--unlock", "--cores", "1")
+    Run(workspace, slurm, "--", TRAINED).finish()
 
-    for number, state in ((cancelled, "CANCELLED"), (late, "TIMEOUT")):
-        assert f"SLURM-job '{number}' failed, SLURM status is: '{state}'" in output
-    assert "Trying to restart job" in output
-    for table in TABLES:
-        assert (space.folder / table).read_bytes() == (undisturbed.folder / table).read_bytes()
-    assert "jobs of params/demo.yaml ran on what there is now" in space.run("agrepa", "check").stdout
-    assert space.planned() == {}
-    assert not (slurm.folder / "sacct.asked").exists()
+    for number, state in ((late, "FAILED"), (again, "CANCELLED"), (killed, "FAILED")):
+        assert f"SLURM-job '{number}' failed, SLURM status is: '{state}'" in run.text
+    assert f"'{requeued}' failed" not in run.text and f"'{third}' failed" not in run.text
+    for file in BEHIND:
+        assert (workspace.folder / file).read_bytes() == (undisturbed.folder / file).read_bytes()
+    assert not slurm.asked_sacct()
     with capsys.disabled():
-        print(f"\n{time.monotonic() - begun:.0f} s; {overhead(slurm, space)}")
+        print(f"\n{time.monotonic() - begun:.0f} s")
 
 
 MULTI_NODE = """
@@ -197,6 +203,13 @@ rule shard:
 """
 
 
+GPU = """
+rule train:
+    output: "train.txt"
+    shell: "scontrol show job $SLURM_JOB_ID > {output}"
+"""
+
+
 def small(folder: Path, snakefile: str, cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
     """Snakemake in a folder of its own, on the cluster."""
     (folder / "Snakefile").write_text(snakefile)
@@ -213,6 +226,21 @@ def test_the_multi_node_example_of_the_guide_spans_two_nodes(slurm, tmp_path):
     done = small(tmp_path, MULTI_NODE.format(port=29571), slurm, "--", "ranks.txt")
     assert done.returncode == 0, done.stderr[-4000:]
     assert (tmp_path / "ranks.txt").read_text() == "2 ranks, sum 3"
+
+
+def test_the_profile_asks_for_a_gpu_once_its_lines_are_no_comments(slurm, tmp_path, root):
+    """The nodes' GPUs are there for the scheduler alone."""
+    profile = tmp_path / "profiles" / "slurm" / "config.yaml"
+    profile.parent.mkdir(parents=True)
+    lines = (root / "profiles" / "slurm" / "config.yaml").read_text()
+    profile.write_text(re.sub(r"# (slurm_partition: \"'gpu'\"|gpu: 1)", r"\1", lines))
+    (tmp_path / "Snakefile").write_text(GPU)
+    environment = Workspace.at(tmp_path).environment(slurm.environment)
+    done = subprocess.run(COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-4000:]
+    job = (tmp_path / "train.txt").read_text()
+    wanted = ("Partition=gpu", "TresPerJob=gres.gpu.1", "TimeLimit=1-00:00:00", "mem=8000M", "Requeue=1")
+    assert [words for words in wanted if not re.search(words, job)] == []
 
 
 def test_in_a_job_array_a_failed_task_still_removes_the_output_of_the_first(slurm, tmp_path):

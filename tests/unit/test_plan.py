@@ -202,4 +202,4 @@ def test_hours_become_clips_of_the_measured_length(demo):
 
 def test_every_stage_that_grows_is_a_stage():
     assert GROWTH.keys() <= STAGES.keys()
-    assert growth("tables").words == "jobs"
+    assert not growth("tables").words

@@ -143,7 +143,7 @@ class Growth:
     """What a stage grows with.
 
     Attributes:
-        words: its time, for a reader.
+        words: what its time grows with, for a reader; empty where that is the same in every experiment.
         time: of one job, up to a factor.
         memory: likewise, where the job holds more of something than the measured one did.
         files: of what it writes; None where that goes with its time.
@@ -198,4 +198,4 @@ ALIKE = {
 
 def growth(stage: str) -> Growth:
     """What a stage grows with."""
-    return GROWTH.get(stage, Growth("jobs"))
+    return GROWTH.get(stage, Growth(""))

@@ -26,7 +26,7 @@ app.add_typer(folder_app, name="folder")
 ParamsFile = Annotated[Path, typer.Option(help="Experiment file, e.g. params/demo.yaml.")]
 Demo = Path("params/demo.yaml")
 MEASURED = Path("results/demo")
-MAX_JOBS = 50_000  # Snakemake plans these in minutes: docs/cluster.md
+MAX_JOBS = 30_000  # Snakemake plans these in two minutes: docs/cluster.md
 HELP = {
     "Wildcard": "Which job of the stage this is.",
     "In": "Input file or folder.",

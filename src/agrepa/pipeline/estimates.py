@@ -140,7 +140,7 @@ def estimate(rule: str, jobs: Sequence[Job], rates: Rates) -> Estimate:
         max(memory) if known and memory else None,
         max(written) if sized and written else None,
         disk if sized else None,
-        f"{rate}, by {growth(jobs[0].stage).words}" if known and jobs else rate,
+        f"{rate}, by {words}" if known and jobs and (words := growth(jobs[0].stage).words) else rate,
     )
 
 
