@@ -83,7 +83,8 @@ def mismatches(archive: Archive, packed: Path) -> Iterator[str]:
 
 
 def _files(archive: Archive) -> dict[str, str]:
-    return dict(archive.files or {})
+    """Name -> hash; none is missing, or the archive would not be fetched."""
+    return {name: str(digest) for name, digest in (archive.files or {}).items()}
 
 
 def _pack(archive: Archive, found: dict[str, Path], scratch: Path) -> Path:

@@ -212,7 +212,9 @@ class Trainer:
                 self.fabric.backward(losses["total"] * (0 if share.idle else self.fabric.world_size))
             found.append(torch.stack([value.detach() for value in losses.values()]) * (not share.idle))
         asked = found[0].new_full((1,), float(bool(notice.reason)))
-        *values, asking = self.fabric.all_reduce(torch.cat([torch.stack(found).sum(0), asked]), reduce_op="sum").tolist()
+        reduced = self.fabric.all_reduce(torch.cat([torch.stack(found).sum(0), asked]), reduce_op="sum")
+        assert isinstance(reduced, Tensor)
+        *values, asking = reduced.tolist()
         summed = dict(zip(losses, values, strict=True))
         if not math.isfinite(summed["total"]):
             raise AgrepaError(f"{self.row}: loss is {summed['total']} at step {share.step}: lower training.learning_rate")
