@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import soundfile
+from published_corpora import flac, segment, write_parquet
 
 from agrepa.artifacts.files import read_table
 from agrepa.corpora import audioset, audioset_parquet, candidates, decode
@@ -24,7 +23,6 @@ from agrepa.params.stages import CorporaSettings, DecodeSettings
 SUBSETS = {"train": ["bal_train"], "validation": ["eval"], "test": ["eval"]}
 SPEECH, CHILD, DOG, RAIN = "/m/09x0r", "/m/0ytgt", "/m/0bt9lr", "/m/06mb1"
 NAMES = {SPEECH: "Speech", CHILD: "Child speech, kid speaking", DOG: "Dog", RAIN: "Rain"}
-GROUP = 3  # rows of a row group
 VIDEOS = {
     "bal_train": ["--aB-_cDeFg", "--Ab-_cDeFg", *(f"trainvideo{n}" for n in range(7))],
     "eval": [f"evalvideo{n:02d}" for n in range(8)],
@@ -37,23 +35,11 @@ def labels(number: int) -> list[str]:
 
 def sound(number: int, seconds: float = 3.0, rate: int = 48000, channels: int = 1) -> bytes:
     wave = 0.2 * np.sin(2 * np.pi * (150 + 20 * number) * np.arange(round(rate * seconds)) / rate)
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.stack([wave] * channels, 1), rate, format="FLAC", subtype="PCM_24")
-    return buffer.getvalue()
+    return flac(wave, rate, channels, "PCM_24")
 
 
 def row(video: str, number: int, audio: bytes | None) -> dict[str, object]:
-    names = [NAMES[label] for label in labels(number)]
-    return {"video_id": video, "audio": {"bytes": audio, "path": None}, "labels": labels(number), "human_labels": names}
-
-
-def write(path: Path, rows: list[dict[str, object]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    kinds = [("video_id", pa.string()), ("audio", struct)]
-    kinds += [(name, pa.list_(pa.string())) for name in ("labels", "human_labels")]
-    table = pa.Table.from_pylist(rows, schema=pa.schema(kinds))
-    pq.write_table(table, path, row_group_size=GROUP, compression="none", use_dictionary=False)
+    return segment(video, audio, labels(number), [NAMES[label] for label in labels(number)])
 
 
 @pytest.fixture
@@ -62,8 +48,8 @@ def parquet(tmp_path: Path) -> Path:
     root = tmp_path / "parquet"
     for subset, videos in VIDEOS.items():
         rows = [row(video, n, sound(n) if n else sound(0, 3, 44100, 2)) for n, video in enumerate(videos)]
-        write(root / "data" / subset / "00.parquet", rows[:5])
-        write(root / "data" / subset / "01.parquet", rows[5:])
+        write_parquet(root / "data" / subset / "00.parquet", rows[:5])
+        write_parquet(root / "data" / subset / "01.parquet", rows[5:])
     return root
 
 
@@ -215,7 +201,7 @@ def test_rows_without_audio_and_damaged_ones_are_bounded(demo: Experiment, parqu
     rows[1] = row("evalvideo01", 1, None)
     rows[3] = row("evalvideo03", 3, sound(3)[:3000])
     rows[4] = row("evalvideo04", 4, sound(4, rate=8000))
-    write(parquet / "data" / "eval" / "00.parquet", rows)
+    write_parquet(parquet / "data" / "eval" / "00.parquet", rows)
     found = decoded(corpora(demo, parquet, tolerate=0.2), tmp_path / "within")
     broken = found.problem[found.problem != ""]
     assert sorted(identity.split("_")[1] for identity in broken.index) == ["evalvideo01", "evalvideo03", "evalvideo04"]

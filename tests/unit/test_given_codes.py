@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 
 import numpy as np
 import packing
 import pandas as pd
 import pytest
+import tiny_networks
 import torch
 from test_params import edited
 from torch.nn.utils.rnn import pad_sequence
@@ -28,13 +28,6 @@ from agrepa.tokens import codebook
 from agrepa.tokens.codebook import Codebook, GivenCodes
 from agrepa.tokens.tokenize import Tokenizer
 
-CLASSES = {
-    "v1": ("model", "S3Tokenizer", "ModelConfig"),
-    "v2": ("model_v2", "S3TokenizerV2", "ModelConfig"),
-    "v3": ("model_v3", "S3TokenizerV3", "ModelConfigV3"),
-}
-SIZES = {"n_mels": 128, "n_audio_state": 128, "n_audio_head": 2, "n_audio_layer": 2}
-
 
 @pytest.fixture(scope="module")
 def waves(recordings):
@@ -48,46 +41,11 @@ def cache(tmp_path, monkeypatch):
 
 
 def tiny(version):
-    """A random network of the library's own class; the codebook of version 1 is of unit vectors, as its frames are."""
-    reason = "needs the extra paper: s3tokenizer, with onnx and einops"
-    pytest.importorskip("s3tokenizer", reason=reason)
-    module, name, config = CLASSES[version]
-    library = sys.modules[f"s3tokenizer.{module}"]
-    torch.manual_seed(0)
-    network = getattr(library, name)(f"speech_tokenizer_{version}", getattr(library, config)(**SIZES)).eval()
-    if version == "v1":
-        network.quantizer._codebook.embed.copy_(torch.nn.functional.normalize(torch.randn(4096, 128)))
-    else:
-        torch.nn.init.normal_(network.quantizer._codebook.project_down.weight)
-    return network
+    pytest.importorskip("s3tokenizer", reason="needs the extra paper: s3tokenizer, with onnx and einops")
+    return tiny_networks.s3(version)
 
 
-def as_onnx(network):
-    """Version 1 as it is published: ONNX, in whose graph a weight is known by its node, and matrices are transposed."""
-    from onnx import helper, numpy_helper
-
-    ends = {"_ln.weight": "_ln/Mul", "_ln.bias": "_ln/Add_1", ".weight": "/MatMul", ".bias": "/Add"}
-    convolutions = ["conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias"]
-    nodes, initializers = [], []
-    for key, tensor in network.state_dict().items():
-        place, name = key.removeprefix("encoder."), f"onnx::{len(nodes)}"
-        if place in convolutions:
-            node = name = f"onnx::Conv_{1519 + convolutions.index(place)}"
-        elif place == "positional_embedding":
-            node = name = "encoders.positional_embedding"
-        elif place.startswith("quantizer"):
-            node = "/quantizer/rq/model/layers.0/_codebook/Pow_1"
-        else:
-            end = next(end for end in ends if place.endswith(end))
-            block, rest = place.removesuffix(end).split(".", 2)[1:]
-            node = f"/blocks.{block}/{rest.replace('mlp.', 'mlp/mlp.').replace('attn.', 'attn/')}{ends[end]}"
-        matrix = tensor.ndim == 2 and name != "encoders.positional_embedding"
-        initializers.append(numpy_helper.from_array((tensor.T if matrix else tensor).contiguous().numpy(), name))
-        nodes.append(helper.make_node("Identity", [name], [f"out{len(nodes)}"], name=node))
-    return helper.make_model(helper.make_graph(nodes, "network", [], [], initializers)).SerializeToString()
-
-
-@pytest.mark.parametrize("version", CLASSES)
+@pytest.mark.parametrize("version", tiny_networks.S3_CLASSES)
 def test_codes_are_the_librarys_and_depend_on_the_clip_alone(tmp_path, waves, version):
     published = tiny(version)
     folder = packing.written(tmp_path / "s3", **{f"speech_tokenizer_{version}__pt": published.state_dict()})
@@ -115,7 +73,7 @@ def test_codes_are_the_librarys_and_depend_on_the_clip_alone(tmp_path, waves, ve
 def test_the_published_file_and_the_one_made_of_it_give_the_same_codes(tmp_path, waves):
     published = tiny("v1")
     made = packing.written(tmp_path / "made", speech_tokenizer_v1__pt=published.state_dict())
-    onnx = packing.written(tmp_path / "onnx", speech_tokenizer_v1__onnx=as_onnx(published))
+    onnx = packing.written(tmp_path / "onnx", speech_tokenizer_v1__onnx=tiny_networks.as_onnx(published))
     wave = waves[0]
     found = [s3.load([packing.packed(folder)])(wave[None], torch.tensor([len(wave)]))["v1"][0] for folder in (made, onnx)]
     assert torch.equal(*found)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
 from prepared import prepare
+from published_corpora import flac, write_librispeech, write_pairs
 
 from agrepa.archives import fetch
 from agrepa.audio import files
@@ -35,30 +36,21 @@ SUBSETS = {"train": ["train-clean-100"], "validation": ["dev-clean"], "test": ["
 
 
 def tone(seconds: float, number: int) -> bytes:
-    wave = 0.2 * np.sin(2 * np.pi * (200 + 10 * number) * np.arange(round(16000 * seconds)) / 16000)
-    buffer = io.BytesIO()
-    soundfile.write(buffer, wave, 16000, format="FLAC")
-    return buffer.getvalue()
+    return flac(0.2 * np.sin(2 * np.pi * (200 + 10 * number) * np.arange(round(16000 * seconds)) / 16000), 16000)
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Three utterances of each speaker, of 1.0, 1.1, … s, and the list of speakers."""
-    root = tmp_path / "LibriSpeech"
-    number = 0
-    for subset, speakers in SPOKEN.items():
-        for speaker in speakers:
-            folder = root / subset / speaker / "7"
-            folder.mkdir(parents=True)
-            lines = []
-            for index in range(3):
-                name = f"{speaker}-7-{index:04d}"
-                (folder / f"{name}.flac").write_bytes(tone(1 + number / 10, number))
-                lines.append(f"{name} IT'S {WORDS[number]}\n")
-                number += 1
-            (folder / f"{speaker}-7.trans.txt").write_text("".join(lines))
-    (root / "SPEAKERS.TXT").write_text(SPEAKERS)
-    return root
+    number = itertools.count()
+    spoken = {
+        subset: {
+            speaker: [(f"IT'S {WORDS[n]}", tone(1 + n / 10, n)) for n in itertools.islice(number, 3)] for speaker in speakers
+        }
+        for subset, speakers in SPOKEN.items()
+    }
+    write_librispeech(tmp_path / "LibriSpeech", spoken, SPEAKERS)
+    return tmp_path / "LibriSpeech"
 
 
 def tars(tree: Path) -> list[Path]:
@@ -127,13 +119,10 @@ def test_two_splits_share_a_subset_by_speaker(demo: Experiment, tree: Path) -> N
     assert len({(clip.speaker, clip.split) for clip in listed(shared).values()}) == 4
 
 
-def pairs(path: Path, *lines: tuple[str, str]) -> str:
-    path.write_text("".join(f"{reference}\t1.7\tIt's this.\t{target}\t1.8\tIt's that!\n" for reference, target in lines))
-    return str(path)
-
-
 def test_pairs_narrow_the_test_split_and_name_prompts(demo: Experiment, tree: Path, tmp_path: Path) -> None:
-    named = pairs(tmp_path / "pairs.lst", ("84-7-0001", "84-7-0000"), ("85-7-0000", "85-7-0001"), ("85-7-0001", "85-7-0002"))
+    named = write_pairs(
+        tmp_path / "pairs.lst", ("84-7-0001", "84-7-0000"), ("85-7-0000", "85-7-0001"), ("85-7-0001", "85-7-0002")
+    )
     settings = corpora(demo, root=str(tree), pairs=named)
     table = manifest.read(prepare(settings, [], tmp_path)).set_index("id", drop=False)
     test = table[table.split == "test"]
@@ -156,7 +145,7 @@ def test_pairs_narrow_the_test_split_and_name_prompts(demo: Experiment, tree: Pa
 
 
 def test_a_target_that_is_not_evaluated_may_still_prompt(demo: Experiment, tree: Path, tmp_path: Path) -> None:
-    named = pairs(tmp_path / "pairs.lst", ("84-7-0001", "84-7-0000"), ("84-7-0000", "84-7-0001"))
+    named = write_pairs(tmp_path / "pairs.lst", ("84-7-0001", "84-7-0000"), ("84-7-0000", "84-7-0001"))
     one = HeldOut(speech=1, audio=0, unseen=0)
     settings = corpora(demo, root=str(tree), pairs=named).model_copy(update={"test": one})
     table = manifest.read(prepare(settings, [], tmp_path))
@@ -191,7 +180,7 @@ def test_a_list_of_pairs_that_cannot_be_used(
 
 
 def test_a_reference_of_no_usable_length_is_an_error(demo: Experiment, tree: Path, tmp_path: Path) -> None:
-    named = pairs(tmp_path / "pairs.lst", ("84-7-0002", "84-7-0000"))
+    named = write_pairs(tmp_path / "pairs.lst", ("84-7-0002", "84-7-0000"))
     short = corpora(demo, root=str(tree), pairs=named).model_copy(update={"max_seconds": 1.75})
     with pytest.raises(CorpusError, match=r"1 references cannot prompt anything: .* 0.4-1.75 s: .*\n84-7-0002: is of 1.8 s$"):
         listed(short)

@@ -7,23 +7,17 @@ from types import ModuleType
 
 import packing
 import pytest
+import tiny_networks
 import torch
+from tiny_networks import BEATS_CFG
 from torch.nn.utils.rnn import pad_sequence
-from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperModel
+from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperModel
 
 from agrepa.audio import files
 from agrepa.encoders import beats, extract, vggish, whisper_transformers
 from agrepa.errors import ArtifactError, AudioError, ParamsError
 from agrepa.params.base import stated
 from agrepa.params.encoders import Encoder
-
-CFG = {
-    **{"input_patch_size": 16, "embed_dim": 12, "conv_bias": False, "encoder_layers": 3, "encoder_embed_dim": 16},
-    **{"encoder_ffn_embed_dim": 24, "encoder_attention_heads": 2, "activation_fn": "gelu", "layer_norm_first": False},
-    **{"deep_norm": True, "dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.0, "encoder_layerdrop": 0.05},
-    **{"dropout_input": 0.1, "conv_pos": 8, "conv_pos_groups": 4, "relative_position_embedding": True, "num_buckets": 32},
-    **{"max_distance": 64, "gru_rel_pos": True, "finetuned_model": False, "layer_wise_gradient_decay_ratio": 0.6},
-}
 
 
 @pytest.fixture(scope="module")
@@ -38,45 +32,15 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("AGREPA_CACHE", str(tmp_path / "cache"))
 
 
-def tiny_whisper(folder, kind=WhisperForConditionalGeneration):
-    """A Whisper of two blocks as transformers saves it."""
-    torch.manual_seed(0)
-    sizes = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 24, "decoder_layers": 1}
-    sizes |= {
-        "decoder_attention_heads": 2,
-        "decoder_ffn_dim": 8,
-        "vocab_size": 40,
-        "max_target_positions": 8,
-        "num_mel_bins": 128,
-    }
-    tokens = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 1)
-    kind(WhisperConfig(**sizes, **tokens)).save_pretrained(folder)
-    return folder
-
-
-def tiny_beats(folder, monkeypatch, name="BEATs_tiny.pt"):
-    """A BEATs of three blocks as it is published: a mapping of cfg and model, whose weight norm has the names of older torch."""
-    library = pytest.importorskip("speechbrain.lobes.models.beats", reason="needs the extra paper: speechbrain")
-    torch.manual_seed(0)
-    of_cfg = library.BEATsConfig
-    with monkeypatch.context() as patch:
-        patch.setattr(library, "BEATsConfig", lambda cfg: of_cfg(CFG))  # the library reads sizes from a checkpoint alone
-        network = library.BEATs()
-    parametrized = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
-    state = {}
-    for key, tensor in network.state_dict().items():
-        for new, old in parametrized.items():
-            key = key.replace(new, old)
-        state[key] = tensor
-    folder.mkdir()
-    torch.save({"cfg": CFG, "model": state}, folder / name)
-    return folder
+def tiny_beats(folder):
+    pytest.importorskip("speechbrain.lobes.models.beats", reason="needs the extra paper: speechbrain")
+    return tiny_networks.beats(folder)
 
 
 @pytest.fixture(params=["whisper_transformers", "beats"])
-def encoder(request, tmp_path, monkeypatch, cache):
+def encoder(request, tmp_path, cache):
     kind = request.param
-    folder = tiny_whisper(tmp_path / kind) if kind == "whisper_transformers" else tiny_beats(tmp_path / kind, monkeypatch)
+    folder = tiny_networks.whisper(tmp_path / kind) if kind == "whisper_transformers" else tiny_beats(tmp_path / kind)
     settings = Encoder(kind=kind, label=kind, archives=[kind], domains=["speech"], frames=["last"])
     names = ("config.json", "model.safetensors") if kind == "whisper_transformers" else ()
     return kind, extract.load(settings, [packing.packed(folder, *names)])
@@ -108,7 +72,7 @@ def test_loading_draws_nothing_that_anything_else_draws(encoder, tmp_path):
 
 
 def test_whisper_is_the_librarys_encoder_cut_to_the_clip(tmp_path, cache, waves):
-    folder = tiny_whisper(tmp_path / "whisper")
+    folder = tiny_networks.whisper(tmp_path / "whisper")
     network = whisper_transformers.load([packing.packed(folder, "config.json", "model.safetensors")])
     published = WhisperModel.from_pretrained(folder).get_encoder().eval()
     seen = []
@@ -130,7 +94,7 @@ def test_whisper_alone_or_with_its_heads_is_the_same_network(tmp_path, cache, wa
     names, wave = ("config.json", "model.safetensors"), waves[0]
     found = []
     for kind in (WhisperModel, WhisperForConditionalGeneration):
-        folder = tiny_whisper(tmp_path / kind.__name__, kind)
+        folder = tiny_networks.whisper(tmp_path / kind.__name__, kind)
         found.append(
             whisper_transformers.load([packing.packed(folder, *names)])(wave[None], torch.tensor([len(wave)]))["last"][0]
         )
@@ -139,7 +103,9 @@ def test_whisper_alone_or_with_its_heads_is_the_same_network(tmp_path, cache, wa
 
 @pytest.mark.parametrize(("samples", "frames"), [(320, 1), (479, 1), (480, 2), (16000, 50), (480000, 1500)])
 def test_whispers_frames(tmp_path, cache, samples, frames):
-    network = whisper_transformers.load([packing.packed(tiny_whisper(tmp_path / "whisper"), "config.json", "model.safetensors")])
+    network = whisper_transformers.load(
+        [packing.packed(tiny_networks.whisper(tmp_path / "whisper"), "config.json", "model.safetensors")]
+    )
     assert len(network(torch.randn(1, samples) * 0.1, torch.tensor([samples]))["last"][0]) == frames
     with pytest.raises(AudioError, match="480001 samples is longer than the 480000"):
         network(torch.zeros(1, 480001), torch.tensor([480001]))
@@ -155,8 +121,8 @@ def test_another_network_is_refused(tmp_path, cache):
         whisper_transformers.load([packing.packed(folder)])
 
 
-def test_beats_is_the_librarys_network_with_the_mean_over_frequencies(tmp_path, cache, waves, monkeypatch):
-    folder = tiny_beats(tmp_path / "beats", monkeypatch)
+def test_beats_is_the_librarys_network_with_the_mean_over_frequencies(tmp_path, cache, waves):
+    folder = tiny_beats(tmp_path / "beats")
     from speechbrain.lobes.models.beats import BEATs
 
     network, published = beats.load([packing.packed(folder)]), BEATs(str(folder / "BEATs_tiny.pt"), output_all_hiddens=True)
@@ -171,9 +137,9 @@ def test_beats_is_the_librarys_network_with_the_mean_over_frequencies(tmp_path, 
             torch.testing.assert_close(found[name][0].mean(0), layer[:, 0].mean(0), rtol=1e-4, atol=1e-5)
 
 
-def test_beats_frames_are_where_they_are_said_to_be(tmp_path, cache, monkeypatch):
+def test_beats_frames_are_where_they_are_said_to_be(tmp_path, cache):
     """A click moves the patch of its time alone, where blocks and positions look at nothing else: in the patches themselves."""
-    network = beats.load([packing.packed(tiny_beats(tmp_path / "beats", monkeypatch))])
+    network = beats.load([packing.packed(tiny_beats(tmp_path / "beats"))])
     output = network.outputs["layer0"]
     with torch.no_grad():
         network.network.encoder.pos_conv[0].parametrizations.weight.original0.zero_()
@@ -187,16 +153,19 @@ def test_beats_frames_are_where_they_are_said_to_be(tmp_path, cache, monkeypatch
     assert sum(offsets) / len(offsets) == pytest.approx(output.first, abs=5e-3)
 
 
-def test_beats_refuses_what_is_no_such_checkpoint(tmp_path, cache, monkeypatch):
-    folder = tiny_beats(tmp_path / "beats", monkeypatch)
+def test_beats_refuses_what_is_no_such_checkpoint(tmp_path, cache):
+    folder = tiny_beats(tmp_path / "beats")
     network = beats.load([packing.packed(folder)])
     with pytest.raises(AudioError, match="2799 samples is shorter than the 2800"):
         network(torch.zeros(1, 2799), torch.tensor([2799]))
     whole = torch.load(folder / "BEATs_tiny.pt", weights_only=True)
     cases = {
         "plain": (whole["model"], "is no mapping of cfg and model: is it the published checkpoint"),
-        "patches": (whole | {"cfg": CFG | {"input_patch_size": 8}}, "is no network of patches of 16 that ends without a norm"),
-        "sizes": (whole | {"cfg": CFG | {"encoder_layers": 2}}, "does not fit its own cfg: .*Unexpected key"),
+        "patches": (
+            whole | {"cfg": BEATS_CFG | {"input_patch_size": 8}},
+            "is no network of patches of 16 that ends without a norm",
+        ),
+        "sizes": (whole | {"cfg": BEATS_CFG | {"encoder_layers": 2}}, "does not fit its own cfg: .*Unexpected key"),
     }
     for name, (content, says) in cases.items():
         with pytest.raises(ArtifactError, match=rf"{name}.zip: network.pt {says}"):
@@ -220,22 +189,7 @@ class TestVGGish:
 
     @pytest.fixture(scope="class")
     def weights(self):
-        sizes = {}
-        for place, (width, channels) in {
-            0: (1, 64),
-            3: (64, 128),
-            6: (128, 256),
-            8: (256, 256),
-            11: (256, 512),
-            13: (512, 512),
-        }.items():
-            sizes |= {f"features.{place}.weight": (channels, width, 3, 3), f"features.{place}.bias": (channels,)}
-        for place, (width, channels) in {0: (12288, 4096), 2: (4096, 4096), 4: (4096, 128)}.items():
-            sizes |= {f"embeddings.{place}.weight": (channels, width), f"embeddings.{place}.bias": (channels,)}
-        spread = {name: (2 / torch.Size(size[1:]).numel()) ** 0.5 for name, size in sizes.items()}
-        # Sines of unlike arguments, which are there sooner than as many random numbers.
-        count = {name: torch.arange(torch.Size(size).numel(), dtype=torch.float32) for name, size in sizes.items()}
-        return {name: (torch.sin(count[name] * 12.9898).reshape(size) * spread[name]) for name, size in sizes.items()}
+        return tiny_networks.vggish()
 
     @pytest.fixture(scope="class")
     def network(self, weights):

@@ -10,17 +10,11 @@ import numpy as np
 import packing
 import pandas as pd
 import pytest
+import tiny_networks
 import torch
 from made_results import settings
-from transformers import (
-    HubertConfig,
-    HubertForCTC,
-    Wav2Vec2CTCTokenizer,
-    Wav2Vec2FeatureExtractor,
-    Wav2Vec2Processor,
-    WavLMConfig,
-    WavLMForXVector,
-)
+from tiny_networks import FRONT
+from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2Processor
 
 from agrepa.archives.containers import zip_member
 from agrepa.artifacts.features import index, write_shard
@@ -38,13 +32,6 @@ from agrepa.params import Experiment
 from agrepa.params.evaluation import SecondJudge, Similarity
 from agrepa.params.stages import Settings
 
-LETTERS = "|ETAOINSHRDLUMWCFGYPBVK'XJQZ"
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "conv_dim": [16] * 7}
-SIZES |= {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2, "vocab_size": 4 + len(LETTERS), "pad_token_id": 0}
-FRONT = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": True, "feature_size": 1, "padding_side": "right"}
-FRONT |= {"padding_value": 0, "return_attention_mask": True, "sampling_rate": 16000}
-WEIGHT_NORM = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
-
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch, archive):
@@ -57,32 +44,12 @@ def waves(recordings):
     return [files.resample(*recordings[clip], 16000) for clip in recordings]
 
 
-def saved(network, folder):
-    """A network as older versions of transformers published it: a torch checkpoint, in which weight norm has other names."""
-    state = network.state_dict()
-    for new, old in WEIGHT_NORM.items():
-        state = {key.replace(new, old): tensor for key, tensor in state.items()}
-    assert any(key.endswith("weight_g") for key in state)
-    packing.written(folder, pytorch_model__bin=state, preprocessor_config__json=FRONT)
-    network.config.save_pretrained(folder)
-    return folder
-
-
 def tiny_hubert(folder):
-    torch.manual_seed(0)
-    config = HubertConfig(**SIZES, feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True)
-    network = HubertForCTC(config).eval()
-    torch.nn.init.normal_(network.lm_head.weight)
-    characters = ["<pad>", "<s>", "</s>", "<unk>", *LETTERS]
-    packing.written(folder, vocab__json={character: i for i, character in enumerate(characters)})
-    return network, saved(network, folder)
+    return tiny_networks.hubert(folder), folder
 
 
 def tiny_wavlm(folder):
-    torch.manual_seed(0)
-    sizes = {"tdnn_dim": [16, 16, 16, 16, 24], "xvector_output_dim": 8}
-    network = WavLMForXVector(WavLMConfig(**SIZES, **sizes)).eval()
-    return network, saved(network, folder)
+    return tiny_networks.wavlm(folder), folder
 
 
 def test_whisper_out_of_an_archive_of_its_files_hears_the_same(tmp_path, archive, demo, waves):

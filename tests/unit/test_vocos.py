@@ -7,8 +7,10 @@ import sys
 import numpy as np
 import packing
 import pytest
+import tiny_networks
 import torch
 import yaml
+from tiny_networks import VOCOS_CONFIG as CONFIG
 
 from agrepa.audio import files, vocoders
 from agrepa.audio.mel import log_mel
@@ -17,20 +19,6 @@ from agrepa.errors import ArtifactError, ParamsError
 from agrepa.params.audio import Mel, Vocoder
 
 SETTINGS = Vocoder(kind="vocos", archive="vocos")
-CONFIG = {
-    "feature_extractor": {
-        "class_path": "vocos.feature_extractors.MelSpectrogramFeatures",
-        "init_args": {"sample_rate": 24000, "n_fft": 1024, "hop_length": 256, "n_mels": 100, "padding": "center"},
-    },
-    "backbone": {
-        "class_path": "vocos.models.VocosBackbone",
-        "init_args": {"input_channels": 100, "dim": 16, "intermediate_dim": 24, "num_layers": 2},
-    },
-    "head": {
-        "class_path": "vocos.heads.ISTFTHead",
-        "init_args": {"dim": 16, "n_fft": 1024, "hop_length": 256, "padding": "center"},
-    },
-}
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +30,7 @@ def library():
 def published(library, tmp_path, monkeypatch):
     """(folder of config and weights as they are published, the library's own network)."""
     monkeypatch.setenv("AGREPA_CACHE", str(tmp_path / "cache"))
-    torch.manual_seed(0)
-    folder = packing.written(tmp_path / "vocos", config__yaml=yaml.safe_dump(CONFIG).encode())
-    network = library.Vocos.from_hparams(str(folder / "config.yaml")).eval()
-    torch.save(network.state_dict(), folder / "pytorch_model.bin")
-    return folder, network
+    return tmp_path / "vocos", tiny_networks.vocos(tmp_path / "vocos")
 
 
 @pytest.fixture
