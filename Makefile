@@ -5,13 +5,16 @@ PARAMS ?= params/demo.yaml
 AGAINST ?= HEAD
 VENV := .venv
 READY := $(VENV)/.ready
+PAPER := $(VENV)/.paper
+STAND_INS := work/stand_ins
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup reproduce verify test slurm-test lint tables format
+.PHONY: help setup reproduce verify paper-tiny test slurm-test lint tables format
 
 help:
 	@echo "make reproduce   set up, then run the demo experiment: results/demo/ (50 to 60 minutes on 2 cores)"
 	@echo "make verify      reproduce, then compare the scores with the published ones; fails where they did not come out again"
+	@echo "make paper-tiny  the paper's experiment in small, end to end, on stand-ins for its corpora and networks"
 	@echo "make test        set up, then run the tests, but for those on SLURM"
 	@echo "make slurm-test  only the tests on a real SLURM of simulated nodes (needs root, slurmctld, slurmd, slurm-client and munge)"
 	@echo "make lint        ruff, mypy, codespell, snakefmt and snakemake --lint"
@@ -34,6 +37,17 @@ reproduce: $(READY)
 
 verify: reproduce
 	agrepa verify --params $(PARAMS) --against $(AGAINST)
+
+$(PAPER): requirements/paper.txt $(READY)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	touch $@
+
+$(STAND_INS)/.made: $(PAPER) $(addprefix tests/,stand_ins.py packing.py published_corpora.py tiny_networks.py) $(wildcard params/*.yaml)
+	python tests/stand_ins.py
+	touch $@
+
+paper-tiny: $(STAND_INS)/.made
+	AGREPA_CACHE=$(CURDIR)/$(STAND_INS)/cache snakemake --cores $(CORES) --config params=$(STAND_INS)/params/paper_tiny.yaml
 
 tables: $(READY)
 	agrepa rebuild --params $(PARAMS)

@@ -84,16 +84,21 @@ def merge(data: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 
 
 class Workspace:
-    """A copy of what the repository gives Snakemake and DVC, in a folder of its own."""
+    """A copy of what the repository gives Snakemake and DVC, in a folder of its own.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        shrunk: what is changed of the demo; nothing for a workspace that runs another experiment.
+    """
+
+    def __init__(self, folder: Path, shrunk: dict[str, Any] = SHRUNK) -> None:
         self.folder = folder
         for name in ("Snakefile", "environment.yml", "workflow", "profiles", "params"):
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
         shutil.copytree(ROOT / "results" / "paper", folder / "results" / "paper")
         shutil.copytree(ROOT / "src" / "agrepa", folder / "src" / "agrepa", ignore=shutil.ignore_patterns("__pycache__"))
-        self.edit("params/demo.yaml", SHRUNK)
+        if shrunk:
+            self.edit("params/demo.yaml", shrunk)
 
     @classmethod
     def at(cls, folder: Path) -> Workspace:

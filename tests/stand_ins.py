@@ -5,7 +5,7 @@
 makes ``work/stand_ins`` below the folder that it is started in, a copy of the repository:
 
 * ``LibriSpeech``, ``AudioSet``, ``pairs.lst``: recordings of the demo's pinned archives, under the names of the two corpora;
-* ``networks/<archive>``: the files of each network of the paper, of random weights, but for the judge of WER, which is the demo's;
+* ``networks/<archive>``: the files of each network of the paper, of random weights; the judge of WER is the demo's;
 * ``params``: a copy of ``params`` whose archives.yaml has the paper's archives as folders, pinned by their hashes;
 * ``cache``: a cache of downloads of its own, so that no stand-in takes the place of the real file in the user's.
 """
@@ -48,7 +48,7 @@ READERS = {
     "test-clean": (("61", "121", "237"), 3),
 }
 SEGMENTS = {"bal_train": 8, "unbal_train": 10, "eval": 16}
-SECONDS = {"speech": (1.2, 2.5), "audio": (1.0, 2.5)}  # from, to
+SECONDS = {"speech": (1.2, 2.5), "audio": (1.0, 3.0)}  # from, to
 RATES = (48000, 44100)
 PUBLISHED = ("distillmos",)  # of the paper's archives those that are used as they are
 
@@ -78,14 +78,16 @@ def make_librispeech(folder: Path, queen_archive: Path) -> None:
     lines = [";ID  |SEX| SUBSET           |MINUTES| NAME"]
     for subset, (readers, count) in READERS.items():
         for reader in readers:
-            character = next(characters)
-            found = itertools.islice(_utterances(said[character], resources, taken), count)
-            spoken.setdefault(subset, {})[reader] = list(found)
+            own: list[tuple[str, bytes]] = []
+            while len(own) < count:  # else they say too little of a fitting length
+                character = next(characters)
+                own = list(itertools.islice(_utterances(said[character], resources, taken), count))
+            spoken.setdefault(subset, {})[reader] = own
             lines.append(f"{reader:<4} | F | {subset:<16} | 0.10  | {character.title()}")
     write_librispeech(folder / "LibriSpeech", spoken, "\n".join(lines) + "\n")
     readers, count = READERS["test-clean"]
-    names = [[f"{reader}-7-{number:04d}" for number in range(count)] for reader in readers]
-    write_pairs(folder / "pairs.lst", *(pair for own in names for pair in zip(own, own[1:] + own[:1], strict=True)))
+    named = [[f"{reader}-7-{number:04d}" for number in range(count)] for reader in readers]
+    write_pairs(folder / "pairs.lst", *(pair for of_one in named for pair in zip(of_one, of_one[1:] + of_one[:1], strict=True)))
 
 
 def _utterances(said: list[queen.Utterance], resources: Resources, taken: set[str]) -> Iterator[tuple[str, bytes]]:
@@ -101,7 +103,7 @@ def _utterances(said: list[queen.Utterance], resources: Resources, taken: set[st
 
 
 def make_audioset(root: Path, scratch_archive: Path) -> None:
-    """Parquet files of a sound of each origin, in turn at each of RATES."""
+    """Parquet files of sounds, in turn at each of RATES."""
     found, numbers = _sounds(scratch_archive), itertools.count()
     for subset, count in SEGMENTS.items():
         rows = []
@@ -117,13 +119,11 @@ def make_audioset(root: Path, scratch_archive: Path) -> None:
 
 
 def _sounds(path: Path) -> Iterator[tuple[str, str, Any, int]]:
-    """Name, class, wave and rate of a sound of each origin."""
-    origins = set()
+    """Name, class, wave and rate of each sound of a fitting length."""
     least, most = SECONDS["audio"]
     for sound in sounds("scratch", path):
         seconds, rate = files.length(sound.data, sound.name)
-        if sound.origin not in origins and least <= seconds <= most and rate >= 16000:
-            origins.add(sound.origin)
+        if least <= seconds <= most:
             yield sound.name, label("scratch", sound.caption), files.read(sound.data, sound.name, mix=True)[0], rate
 
 

@@ -15,10 +15,13 @@ def pins(path):
 
 
 def test_every_requirement_is_pinned_plainly_and_matches_pyproject():
-    lock = pins(ROOT / "requirements" / "lock.txt") | pins(ROOT / "requirements" / "no-deps.txt")
+    lock = {}
+    for file in ("lock.txt", "no-deps.txt", "paper.txt"):
+        lock |= pins(ROOT / "requirements" / file)
     assert all(re.fullmatch(r"[0-9][0-9a-z.]*", version) for version in lock.values()), "no local versions, URLs or ranges"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["paper"]]
     for requirement in wanted:
         name, _, version = requirement.partition("==")
         if version:
