@@ -9,10 +9,9 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from agrepa.errors import ParamsError
-from agrepa.evaluation.rows import CONTROLS
 from agrepa.params import checks
 from agrepa.params.archives import Archive
-from agrepa.params.arms import Arm
+from agrepa.params.arms import RESERVED, Arm
 from agrepa.params.audio import Mel
 from agrepa.params.base import PACKAGE, Count, Domains, Filled, Name, Slip, Slips, Strict, Whole, kinds, stated
 from agrepa.params.corpora import Corpora
@@ -90,9 +89,9 @@ class Experiment(Strict):
 
     @property
     def backbone_of(self) -> dict[str, str]:
-        """Row of arms.yaml, or a row that a model makes beside them -> the kind of its backbone."""
+        """Row of arms.yaml -> the kind of its backbone; rows beside them are of the control's."""
         found = {name: arm.backbone or self.model.kind for name, arm in self.rows.items()}
-        return found | dict.fromkeys(CONTROLS, found[self.control])
+        return found | dict.fromkeys(RESERVED, found[self.control])
 
     @property
     def bases(self) -> dict[str, str]:
@@ -113,7 +112,7 @@ class Experiment(Strict):
     def sampling_points(self) -> dict[str, bool]:
         """Row of arms.yaml, or a row that a model makes beside them -> whether its steps of sampling are counted as points."""
         found = {name: arm.sampling_points for name, arm in self.rows.items()}
-        return found | dict.fromkeys(CONTROLS, found[self.control])
+        return found | dict.fromkeys(RESERVED, found[self.control])
 
     @model_validator(mode="after")
     def _fits_together(self, info: ValidationInfo) -> Experiment:

@@ -42,7 +42,7 @@ def loss_curves(source: Path, names: dict[str, str], domains: list[str], note: s
             raise ArtifactError(f"{source} has no {what}: run the stage that collects it")
     start = table[table["row"] == WARMUP]["step"].max()
     looks = arm_styles(present)
-    with drawing(path, "Flow-matching loss: one warm-up, then every arm from its end", note, (9, 6.8)) as figure:
+    with drawing(path, "Flow-matching loss of the warm-up and of every arm", note, (9, 6.8)) as figure:
         lines = math.ceil((len(present) + 1) / COLUMNS)
         axes = figure.subplot_mosaic("01;23;LL", height_ratios=(10, 10, lines))
         for axis, (series, title, smooth, with_warmup) in zip((axes[key] for key in "0123"), PANELS, strict=True):
