@@ -197,7 +197,8 @@ class Processes:
         if lost:
             each = ", ".join(f"process {rank} of {self.size} {words}" for rank, words in lost.items())
             raise AgrepaError(f"{each}, so the training was ended; {again}")
-        rank, first = min(said.items(), key=lambda item: item[1]["time"])
+        failed = {rank: report for rank, report in said.items() if report["status"] not in (0, Interrupted.status)}
+        rank, first = min(failed.items(), key=lambda item: item[1]["time"])
         raise AgrepaError(first["text"] if first["expected"] else f"process {rank} of {self.size} failed: {first['text']}")
 
     def _reported(self, rank: int) -> bool:

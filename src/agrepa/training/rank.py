@@ -13,8 +13,8 @@ import traceback
 
 import torch.distributed as dist
 
-from agrepa.errors import AgrepaError
-from agrepa.training.processes import REPORT
+from agrepa.errors import AgrepaError, Interrupted
+from agrepa.training.processes import REPORT, TIMEOUT
 
 SLURM = {"RANK": "SLURM_PROCID", "LOCAL_RANK": "SLURM_LOCALID", "GROUP_RANK": "SLURM_NODEID"}
 INPUT = 0  # the descriptor of standard input
@@ -34,7 +34,7 @@ def main() -> None:
     except BaseException as error:
         traceback.print_exc()
         tell(f"{type(error).__name__}: {error}", 1, expected=False)
-    dist.destroy_process_group()
+    tell("", 0, expected=True)
 
 
 def end_with_the_parent() -> None:
@@ -45,10 +45,15 @@ def end_with_the_parent() -> None:
 
 
 def tell(text: str, status: int, *, expected: bool) -> None:
-    """Report a failure and end at once: what waits for the other processes may wait in vain."""
+    """Report the end, and end at once: what waits for the other processes may wait in vain.
+
+    Where all have come to the same end, none goes before the others have got there, which may still be listening to it.
+    """
     store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
     report = {"text": text, "status": status, "expected": expected, "time": time.time()}
     store.set(REPORT.format(os.environ["RANK"]), json.dumps(report))
+    if status in (0, Interrupted.status):
+        store.wait([REPORT.format(rank) for rank in range(int(os.environ["WORLD_SIZE"]))], TIMEOUT)
     sys.stderr.flush()
     os._exit(status)
 
