@@ -203,3 +203,13 @@ def test_hours_become_clips_of_the_measured_length(demo):
 def test_every_stage_that_grows_is_a_stage():
     assert GROWTH.keys() <= STAGES.keys()
     assert not growth("tables").words
+
+
+def test_codes_that_are_given_take_no_time_and_another_kind_of_codebook_has_no_rate():
+    given, learnt = (
+        Job("codebook", {"stream": "speech"}, {"tokens.speech": {"vocabulary": 4096} | settings}, Corpus({}))
+        for settings in ({"codebook": "given"}, {"codebook": "vq", "max_frames": 10_000, "iterations": 2})
+    )
+    assert growth("codebook").time(given) == 0
+    assert growth("codebook").time(learnt) == 10_000 * 4096 * 2
+    assert given.alike != learnt.alike

@@ -122,7 +122,8 @@ def _trend(job: Job) -> float:
 
 def _fit(job: Job) -> float:
     stream = f"tokens.{job.wildcards['stream']}"
-    return float(job.get(f"{stream}.max_frames") * job.get(f"{stream}.vocabulary") * job.get(f"{stream}.iterations"))
+    # Codes that are given are fitted to nothing.
+    return float(job.get(f"{stream}.max_frames", 0) * job.get(f"{stream}.vocabulary") * job.get(f"{stream}.iterations", 0))
 
 
 def _held(job: Job) -> float:
@@ -189,6 +190,7 @@ GROWTH = {
 
 ALIKE = {
     "encode": ("encoders.{encoder}.kind",),
+    "codebook": ("tokens.{stream}.codebook",),
     "embed": ("encoders.{embedding}.kind",),
     "anchor": ("evaluation.vocoder.kind",),
     "synthesize": ("model.kind", "evaluation.vocoder.kind"),
