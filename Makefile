@@ -54,7 +54,7 @@ tables: $(READY)
 
 # Two processes, one thread each: most tests wait for jobs of one thread that they start. The paper's networks are tested too.
 test: $(PAPER)
-	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 -m "not slurm and not paper_tiny" --durations=40
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 -m "not slurm and not long" --durations=40
 
 slurm-test: $(READY)
 	python -m pytest -m slurm

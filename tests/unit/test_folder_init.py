@@ -62,7 +62,12 @@ def test_a_folder_becomes_an_experiment_that_its_recordings_can_fill(place: Path
     }
     assert (p.corpora.bandwidth_hz, p.corpora.max_seconds, p.corpora.train.speech) == (8000, 10, None)
     assert (p.evaluation.speech_clips, p.evaluation.audio_clips, p.evaluation.unseen_clips) == (6, 4, 0)
-    assert {name: grid.clips for name, grid in p.probes.grids().items()} == {"fog_a": 4, "lasp": 4, "gradient_norm": 4}
+    assert {name: grid.clips for name, grid in p.probes.grids().items()} == {
+        "fog_a": 4,
+        "lasp": 4,
+        "gradient_norm": 4,
+        "fog_a_released": 1,
+    }
     # 18 s of speech and 24 s of audio to train on.
     assert (p.tokens.speech.vocabulary, p.tokens.second_speech.vocabulary, p.tokens.audio.vocabulary) == (16, 16, 16)
     assert (p.evaluation.frechet.reference_clips, p.reporting.listening_clips) == (12, 3)

@@ -152,7 +152,7 @@ def test_what_is_given_to_the_model_stays_in_full_precision(small, train_warmup,
     assert {value.dtype for value in load_tensors(made).values() if value.is_floating_point()} == {torch.float32}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_compiled_backbone_trains_as_it_does_uncompiled(plain, train_warmup, tmp_path):
     short = trained_with(plain, warmup_steps=4)
     alone, compiled = (train_warmup(trained_with(short, compile=c), tmp_path / str(c)) for c in (False, True))
@@ -179,10 +179,11 @@ class Job:
             "snapshots": [folder / "snapshots"],
         }
         given |= {name: [folder / f"{name}.{end}"] for name, end in (("log", "parquet"), ("validation", "parquet"))}
+        given |= {"kind": ["dit"], "seed": ["0"]}
         given |= {"checkpoint": [folder / "warmup.safetensors"], "card": [folder / "card.json"]}
         self.words = [str(Path(sys.executable).parent / "agrepa"), "warmup", "--params", str(folder / "params" / "small.yaml")]
         for name in [*signature("warmup").arguments, "card"]:
-            self.words += [f"--{name}", " ".join(map(str, given[name])) if name in given else "0"]
+            self.words += [f"--{name}", " ".join(map(str, given[name]))]
 
     def start(self, **environment):
         environment = os.environ | environment
@@ -319,7 +320,11 @@ def test_several_nodes_are_reached_by_srun_within_their_allocation(plain, train_
 
 def test_how_a_training_is_carried_out_is_no_part_of_what_its_result_is_known_by(small):
     several = trained_with(small, devices=2, nodes=3, accumulate=4, workers=5, compile=True)
-    for stage, wildcards in (("warmup", {"seed": "0"}), ("train", {"arm": "ag_repa", "seed": "0"}), ("tables", {})):
+    for stage, wildcards in (
+        ("warmup", {"kind": "dit", "seed": "0"}),
+        ("train", {"arm": "ag_repa", "seed": "0"}),
+        ("tables", {}),
+    ):
         assert keys.values(stage, several, wildcards) == keys.values(stage, small, wildcards)
     assert keys.settings("train", several, {"arm": "ag_repa"}).training.devices == 2
     assert arithmetic.carried_out(small.training) == {}, "and a plain run card says nothing of it"

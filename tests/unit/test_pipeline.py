@@ -34,7 +34,7 @@ def select(arm, probe, out):
 
 def probe_of(folder):
     scores = [0.5, 0.1, 0.4, 0.3] + [0.01] * 8
-    domain = {"score": scores, "low": scores, "high": scores}
+    domain = {"layers": list(range(1, 13)), "score": scores, "low": scores, "high": scores}
     write_json(folder / "probe.json", {"domains": {"speech": domain, "audio": domain}})
     return folder / "probe.json"
 

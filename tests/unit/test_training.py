@@ -100,6 +100,7 @@ def test_objective_adds_up_and_reaches_heads_and_tokens(small, settings_of, data
     batch = dataset.batch(["clip_0", "clip_1", "clip_2"])
     drawn = draw(p, batch, 0, 0)
     drawn.condition.dropped[:] = False
+    drawn.heard.update(speech=2, audio=1)
     losses = objective(batch, drawn)
     losses["total"].backward()
     assert sorted(term.heads) == ["audio_2", "speech_1", "speech_3"]

@@ -141,7 +141,7 @@ def test_n_says_whose_interval_it_is_and_a_note_how_many_trainings(demo: Experim
 
 
 def with_floors(folder: Path, domain: str, constant: float, ranked: bool) -> None:
-    path = folder / "probes" / "lasp.json"
+    path = folder / "probes/seed0/lasp.json"
     data = json.loads(path.read_text())
     shuffled = [0.01 * layer for layer in range(1, 13)]
     floors = {"constant": constant, "shuffled": shuffled, "clears": [ranked] * 12, "ranked": ranked}

@@ -17,7 +17,7 @@ LIBRARIES = ("onnx", "s3tokenizer", "speechbrain", "vocos")
 PARAMS = stand_ins.FOLDER_OF_ALL / "params" / "paper_tiny.yaml"
 ARMS = {"base", "repa_shallow", "ag_repa", "lasp", "base_uvit", "ag_repa_uvit"}
 ROWS = ARMS | {"ground_truth", "copy_synthesis", "control"}
-pytestmark = [pytest.mark.paper_tiny, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
 
 def run(space, *words, check=True):
