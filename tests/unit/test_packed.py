@@ -165,7 +165,7 @@ def test_an_archive_in_the_cache_that_was_pinned_otherwise_is_refused(hub: Hub, 
     [
         (
             {"version": "main"},
-            "of a hub is its revision, 40 hex digits of a commit; a branch or a tag may move: name the commit, or unpinned",
+            "of a hub is its revision, 40 hex digits of a commit; branches and tags move: name the commit",
         ),
         ({"package": "network"}, "of a hub is its repository, owner/name: correct it"),
         ({"files": None}, "files, with the SHA-256 of each, are of a hub or a folder: it needs them, and nothing else has them"),
