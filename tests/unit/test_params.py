@@ -27,7 +27,13 @@ INFINITY = float("inf")
     "path", sorted(p for p in PARAMS.glob("*.yaml") if p.name not in params.FILES.values()), ids=lambda p: p.name
 )
 def test_every_shipped_experiment_loads_and_is_named_after_its_file(path):
-    assert params.load(path).name == path.stem
+    try:
+        name = params.load(path).name
+    except ParamsError as error:
+        if not all("which is not installed" in line for line in str(error).splitlines()):
+            raise
+        pytest.skip(f"needs requirements/paper.txt: {error}")
+    assert name == path.stem
 
 
 def test_loading_imports_no_torch():
