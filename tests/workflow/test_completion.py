@@ -15,7 +15,7 @@ def test_outputs_of_an_earlier_run_do_not_pass_for_new_ones(workspace):
     assert workspace.planned() == {}
     done = workspace.run("agrepa", "check", check=False)
     assert done.returncode == 1
-    assert "select ag_repa was made with another rows.ag_repa.k" in done.stderr
+    assert "select 0 ag_repa was made with another rows.ag_repa.k" in done.stderr
     assert "train ag_repa 0 was made with another rows.ag_repa.k" in done.stderr
 
 
@@ -26,5 +26,5 @@ def test_a_job_that_did_not_run_after_what_it_reads_is_named(workspace):
     (workspace.folder / "work/demo/warmup/dit/seed0/checkpoint.safetensors").unlink()
     said = workspace.run("agrepa", "check", check=False).stderr
     assert "index mel was made of another work/demo/mel/0.safetensors" in said
-    assert "lasp has no run card" in said
-    assert "warmup has not left work/demo/warmup/dit/seed0/checkpoint.safetensors" in said
+    assert "lasp dit 0 has no run card" in said
+    assert "warmup dit 0 has not left work/demo/warmup/dit/seed0/checkpoint.safetensors" in said
