@@ -1,11 +1,6 @@
 """What people read: tables, figures, claims and the report, from results/<experiment>/ alone."""
 
 
-# Of the backbones those of model.kind, of which the tables and figures of layers are.
-def own(pattern):
-    return expand(pattern, kind=EXPERIMENT.model.kind, seed=EXPERIMENT.seeds)
-
-
 use rule stage as collect with:
     input:
         all_settled,
@@ -16,8 +11,8 @@ use rule stage as collect with:
             probe=SHOWN_PROBES,
         ),
         selections=every(rules.select.output.out),
-        logs=[*own(rules.warmup.output.log), *every(rules.train.output.log)],
-        trend=own(rules.fog_a_trend.output.out),
+        logs=[*FLOW.own(rules.warmup.output.log), *every(rules.train.output.log)],
+        trend=FLOW.own(rules.fog_a_trend.output.out),
     output:
         curves=f"{RESULTS}/scores/curves.csv",
         trend_csv=f"{RESULTS}/scores/fog_a_trend.csv",

@@ -154,6 +154,10 @@ class Workflow:
             combinations = [dict(zip(names, values, strict=True)) for values in product(*(lists[name] for name in names))]
         return _distinct(pattern.format(**these) for these in combinations)
 
+    def own(self, pattern: str) -> list[str]:
+        """``every`` of the experiment's own backbone alone, of which the tables and figures of layers are."""
+        return self.every(WILDCARD.sub(r"{\1}", pattern).replace("{kind}", self.experiment.model.kind))
+
     @property
     def stores(self) -> list[str]:
         """The feature stores, each with an index of its own."""
